@@ -1,0 +1,185 @@
+"""What the player set: INTEG_* variables over `config.toml` over the defaults. Light on purpose: every command reads it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from integ_runtime.paths import Paths, read_paths
+from integ_server.contract.errors import UsageError
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """One value a setting; the name in `config.toml` is the field's, in the environment `INTEG_` and the field's in capitals."""
+
+    paths: Paths
+    backend_url: str | None = None
+    """A backend for many; None runs it embedded."""
+    upstream_url: str | None = None
+    """Where all requests to the outside go instead: a sandbox, a mirror, a proxy. https, or loopback."""
+    token: str = field(default="", repr=False)
+    """A personal token for the backend."""
+    library_dirs: tuple[Path, ...] = ()
+    """Where games are installed; the first is the default. Empty: `~/Games`."""
+    bandwidth_limit: int | None = None
+    """Bytes a second for all downloads together; None is no limit. Written as 4M, 500K or plain bytes."""
+    github_token: str = field(default="", repr=False)
+    """Lifts GitHub's 60 requests an hour."""
+    steam_api_key: str = field(default="", repr=False)
+    gog_client_id: str = ""
+    gog_client_secret: str = field(default="", repr=False)
+    log_level: str = "WARNING"
+    runner: str = "auto"
+    """How Windows games run: auto, umu, runtime (Proton in a Steam runtime) or bare (Proton on the host)."""
+    default_proton: str = ""
+    """The Proton version for games with no choice of their own; empty is the newest that is installed."""
+
+    @property
+    def games_root(self) -> Path:
+        return self.library_dirs[0] if self.library_dirs else self.paths.home / "Games"
+
+
+SECRET_SETTINGS = {"token", "github_token", "steam_api_key", "gog_client_secret"}
+SETTING_NAMES = tuple(each.name for each in fields(RuntimeSettings) if each.name != "paths")
+_WITHOUT_PREFIX = {"backend_url", "steam_api_key", "gog_client_id", "gog_client_secret"}
+_LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+_RUNNERS = {"auto", "umu", "runtime", "bare"}
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> RuntimeSettings:
+    """
+    The settings in force.
+
+    Raises:
+        UsageError: A value makes no sense; the message names the setting and where it stands.
+    """
+    paths = read_paths(environ)
+    values: dict[str, Any] = {}
+    written = read_config_file(paths.config_file)
+    for name in SETTING_NAMES:
+        raw, where = _raw_value(name, environ, written, paths.config_file)
+        if raw is not None:
+            values[name] = parse_setting(name, raw, where)
+    return RuntimeSettings(paths=paths, **values)
+
+
+def read_config_file(config_file: Path) -> dict[str, Any]:
+    """What `config.toml` holds; an absent file holds nothing."""
+    try:
+        text = config_file.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{config_file} can't be read: {error}", hint="integ config path") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{config_file} is not TOML: {error}", hint=f"mend or remove {config_file}") from error
+
+
+def parse_setting(name: str, raw: object, where: str) -> object:
+    """
+    The value of setting *name*, from the environment's text or from TOML.
+
+    Raises:
+        UsageError: It makes no sense; *where* says in which file or variable it stands.
+    """
+    reader: Callable[[object], object] = _READERS.get(name, _text)
+    try:
+        return reader(raw)
+    except ValueError as error:
+        raise UsageError(f"{where} is wrong: {error}", hint=f"integ config set {name} VALUE") from error
+
+
+def _raw_value(name: str, environ: Mapping[str, str], written: dict[str, Any], config_file: Path) -> tuple[object, str]:
+    spellings = [f"INTEG_{name.upper()}"] + ([name.upper()] if name in _WITHOUT_PREFIX else [])
+    if name == "github_token":
+        spellings += ["GITHUB_TOKEN", "GH_TOKEN"]
+    for variable in spellings:
+        if environ.get(variable):
+            return environ[variable], variable
+    return written.get(name), f"{name} in {config_file}"
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("text is expected")  # noqa: TRY004 - one family of wrong values
+    return raw.strip()
+
+
+def check_upstream_url(raw: object) -> str | None:
+    """*raw* without a trailing slash; only https, or http on loopback, may carry other people's credentials."""
+    text = _text(raw)
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError("an address such as https://mirror.example is expected")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError("it has to be https, or on this machine (http://127.0.0.1:PORT)")
+    return text.rstrip("/")
+
+
+def _backend_url(raw: object) -> str | None:
+    text = _text(raw)
+    if not text:
+        return None
+    parts = urlsplit(text)
+    if not parts.hostname or parts.scheme not in {"http", "https"}:
+        raise ValueError("an address such as https://integ.example is expected")
+    return text.rstrip("/")
+
+
+def _folders(raw: object) -> tuple[Path, ...]:
+    each = raw.split(":") if isinstance(raw, str) else raw
+    if not isinstance(each, list) or not all(isinstance(one, str) for one in each):
+        raise ValueError("a list of folders is expected")
+    found = tuple(Path(one).expanduser() for one in each if one)
+    for folder in found:
+        if not folder.is_absolute():
+            raise ValueError(f"{folder} is not an absolute folder")
+    return found
+
+
+def _bytes_a_second(raw: object) -> int | None:
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise ValueError("a number of bytes a second is expected, such as 4M")
+    text = str(raw).strip().upper().removesuffix("B").removesuffix("I")
+    factor = {"K": 1024, "M": 1024**2, "G": 1024**3}.get(text[-1:], 1)
+    number = text[:-1] if factor > 1 else text
+    try:
+        wanted = int(float(number) * factor)
+    except (ValueError, OverflowError):
+        raise ValueError("a number of bytes a second is expected, such as 4M") from None
+    if wanted < 0:
+        raise ValueError("a limit can't be negative")
+    return wanted or None
+
+
+def _one_of(allowed: set[str]) -> Callable[[object], str]:
+    def read(raw: object) -> str:
+        text = _text(raw)
+        for value in allowed:
+            if value.lower() == text.lower():
+                return value
+        raise ValueError(f"one of {', '.join(sorted(allowed))} is expected")
+
+    return read
+
+
+_READERS: dict[str, Callable[[object], object]] = {
+    "backend_url": _backend_url,
+    "upstream_url": check_upstream_url,
+    "library_dirs": _folders,
+    "bandwidth_limit": _bytes_a_second,
+    "log_level": _one_of(_LEVELS),
+    "runner": _one_of(_RUNNERS),
+}
