@@ -111,7 +111,7 @@ def _raw_value(name: str, environ: Mapping[str, str], written: dict[str, Any], c
 
 def _text(raw: object) -> str:
     if not isinstance(raw, str):
-        raise ValueError("text is expected")  # noqa: TRY004 - one family of wrong values
+        raise ValueError("text is expected")
     return raw.strip()
 
 

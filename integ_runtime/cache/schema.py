@@ -36,22 +36,24 @@ CREATE TABLE local_facts (
 CREATE TABLE releases (
     key TEXT PRIMARY KEY, title_id TEXT NOT NULL, provider TEXT NOT NULL, provider_game_id TEXT NOT NULL, title TEXT NOT NULL,
     folded TEXT NOT NULL, installed INTEGER NOT NULL, install_path TEXT, platforms TEXT NOT NULL, playtime_min INTEGER NOT NULL,
-    last_played_at TEXT, update_available INTEGER NOT NULL, proton TEXT, required_proton TEXT
+    last_played_at TEXT, update_available INTEGER NOT NULL, proton TEXT, required_proton TEXT,
+    item TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX releases_by_title ON releases (title_id);
 CREATE TABLE titles (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, sort TEXT NOT NULL, folded TEXT NOT NULL,
+    initials TEXT NOT NULL, searched TEXT NOT NULL,
     hidden INTEGER NOT NULL, favourite INTEGER NOT NULL, installed INTEGER NOT NULL, stores TEXT NOT NULL, tags TEXT NOT NULL,
     platforms TEXT NOT NULL, playtime_min INTEGER NOT NULL, last_played_at TEXT,
     item TEXT NOT NULL
 );
 CREATE INDEX titles_by_sort ON titles (sort, id);
-CREATE VIRTUAL TABLE titles_found USING fts5 (folded, content='titles', content_rowid='n', tokenize='trigram');
+CREATE VIRTUAL TABLE titles_found USING fts5 (searched, content='titles', content_rowid='n', tokenize='trigram');
 CREATE TRIGGER titles_in AFTER INSERT ON titles BEGIN
-    INSERT INTO titles_found (rowid, folded) VALUES (new.n, new.folded);
+    INSERT INTO titles_found (rowid, searched) VALUES (new.n, new.searched);
 END;
 CREATE TRIGGER titles_out AFTER DELETE ON titles BEGIN
-    INSERT INTO titles_found (titles_found, rowid, folded) VALUES ('delete', old.n, old.folded);
+    INSERT INTO titles_found (titles_found, rowid, searched) VALUES ('delete', old.n, old.searched);
 END;
 """
 
