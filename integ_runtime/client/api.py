@@ -1,0 +1,106 @@
+"""The backend as typed methods. Its failures come out as the classes they went in as."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
+from integ_server.contract.types import (
+    AccountInfo,
+    Changes,
+    DownloadPlan,
+    DownloadRequest,
+    Envelope,
+    JobInfo,
+    ProviderInfo,
+    SignedIn,
+    SignInAnswer,
+    SignInPage,
+    SignInStart,
+    SignInWay,
+    SyncRequest,
+    SyncStatus,
+    Wire,
+)
+
+T = TypeVar("T")
+
+
+class ApiClient:
+    """
+    One method an endpoint.
+
+    Every method raises the IntegError that the backend answered, and BackendUnreachableError when nothing answered.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def providers(self) -> list[ProviderInfo]:
+        return await self._ask(list[ProviderInfo], "GET", "/auth/providers")
+
+    async def begin_sign_in(self, provider: str, way: SignInWay, return_to: str = "") -> SignInPage:
+        return await self._ask(SignInPage, "POST", f"/auth/{_part(provider)}/login", SignInStart(way=way, return_to=return_to))
+
+    async def finish_sign_in(self, provider: str, answer: SignInAnswer) -> SignedIn:
+        return await self._ask(SignedIn, "POST", f"/auth/{_part(provider)}/callback", answer)
+
+    async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]:
+        """Forget one account, all of a store, or all; what is left out means all. Answers those that were forgotten."""
+        return await self._ask(list[AccountInfo], "POST", "/auth/logout", {"provider": provider, "account": account})
+
+    async def accounts(self) -> list[AccountInfo]:
+        return await self._ask(list[AccountInfo], "GET", "/users/me/accounts")
+
+    async def start_sync(self, providers: Sequence[str] = (), *, full: bool = False) -> list[JobInfo]:
+        return await self._ask(list[JobInfo], "POST", "/games/sync", SyncRequest(providers=list(providers), full=full))
+
+    async def sync_status(self) -> SyncStatus:
+        return await self._ask(SyncStatus, "GET", "/games/sync-status")
+
+    async def job(self, job_id: str) -> JobInfo:
+        return await self._ask(JobInfo, "GET", f"/jobs/{_part(job_id)}")
+
+    async def changes(self, since: int) -> Changes:
+        return await self._ask(Changes, "GET", "/games/changes", params={"since": since})
+
+    async def download_plan(self, key: str, wanted: DownloadRequest) -> DownloadPlan:
+        return await self._ask(DownloadPlan, "POST", f"/games/{_part(key)}/download", wanted)
+
+    async def _ask(
+        self, kind: type[T], method: str, path: str, body: Wire | dict[str, Any] | None = None, params: dict[str, Any] | None = None
+    ) -> T:
+        sent = body.model_dump(mode="json") if isinstance(body, Wire) else body
+        try:
+            answer = await self._http.request(method, path, json=sent, params=params)
+        except httpx.HTTPError as error:
+            where = self._http.base_url
+            raise BackendUnreachableError(f"no answer from {where}", hint="integ doctor") from error
+        if not answer.is_success:
+            raise _error_in(answer)
+        try:
+            return TypeAdapter(Envelope[kind]).validate_json(answer.content).data  # type: ignore[valid-type]
+        except ValidationError as error:
+            raise BackendUnreachableError(
+                f"{self._http.base_url} answered, but not as an Integ backend does", hint="integ config list"
+            ) from error
+
+
+def _part(text: str) -> str:
+    return quote(text, safe=":")
+
+
+def _error_in(answer: httpx.Response) -> IntegError:
+    """The failure in *answer*, or a plain one for somebody else's error page."""
+    try:
+        envelope = answer.json()
+    except ValueError:
+        envelope = None
+    if isinstance(envelope, dict) and envelope.get("status") == "error":
+        return from_envelope(envelope)
+    return BackendUnreachableError(f"the backend answered {answer.status_code}, not in Integ's form", hint="integ config list")

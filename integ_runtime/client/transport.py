@@ -1,0 +1,78 @@
+"""How requests reach the backend: over a socket, or into an app that lives in a thread of this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+from anyio.from_thread import start_blocking_portal
+
+from integ_runtime.secrets import load_or_make_key
+from integ_runtime.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+    from fastapi import FastAPI
+
+IN_PROCESS = "http://integ.embedded"
+
+
+class EmbeddedTransport(httpx.AsyncBaseTransport):
+    """Hand requests to an app that lives in another thread, with a loop of its own, so that it can't freeze a screen."""
+
+    def __init__(self, app: FastAPI, thread: BlockingPortal) -> None:
+        self._inner = httpx.ASGITransport(app, raise_app_exceptions=False)  # a bug is a 500, as over a socket
+        self._thread = thread
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()  # the other thread must not wait for this one's loop
+        answer = self._thread.start_task_soon(self._inner.handle_async_request, request)
+        return await asyncio.wrap_future(answer)
+
+
+@asynccontextmanager
+async def open_http(settings: RuntimeSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose relative addresses mean the backend that *settings* name."""
+    if settings.backend_url is None:
+        async with _embedded(settings) as transport, httpx.AsyncClient(transport=transport, base_url=IN_PROCESS, timeout=60) as http:
+            yield http
+    else:
+        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+        limit = httpx.Timeout(30, connect=10)
+        async with httpx.AsyncClient(base_url=settings.backend_url, headers=headers, timeout=limit) as http:
+            yield http
+
+
+@asynccontextmanager
+async def _embedded(settings: RuntimeSettings) -> AsyncIterator[EmbeddedTransport]:
+    key = await load_or_make_key(settings.paths)
+
+    def build() -> FastAPI:
+        from integ_server.app import create_app, embedded_settings
+
+        return create_app(
+            embedded_settings(
+                data_dir=settings.paths.data,
+                secret_key=key.text,
+                upstream_url=settings.upstream_url,
+                steam_api_key=settings.steam_api_key,
+                gog_client_id=settings.gog_client_id,
+                gog_client_secret=settings.gog_client_secret,
+            )
+        )
+
+    app = await asyncio.to_thread(build)  # importing the backend takes most of a second
+    entering = start_blocking_portal(backend="asyncio")
+    thread = await asyncio.to_thread(entering.__enter__)
+    try:
+        life = thread.wrap_async_context_manager(app.router.lifespan_context(app))
+        await asyncio.to_thread(life.__enter__)
+        try:
+            yield EmbeddedTransport(app, thread)
+        finally:
+            await asyncio.shield(asyncio.to_thread(life.__exit__, None, None, None))
+    finally:
+        await asyncio.shield(asyncio.to_thread(entering.__exit__, None, None, None))

@@ -1,0 +1,137 @@
+"""The one place where the runtime's parts are put together. A part is made when it is first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from integ_runtime.cache.store import LibraryCache
+from integ_runtime.progress import Report, unheard
+from integ_runtime.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from integ_runtime.accounts import Accounts
+    from integ_runtime.client.api import ApiClient
+    from integ_runtime.content.games import Games
+    from integ_runtime.content.installed import InstalledGames
+    from integ_runtime.doctor import Check
+    from integ_runtime.launch.launcher import Launcher
+    from integ_runtime.proton.store import ProtonStore
+    from integ_runtime.steam.library import SteamFiles
+    from integ_runtime.syncing import SyncOutcome
+
+
+class Runtime:
+    """Everything Integ can do on this machine. Made by `open_runtime`."""
+
+    def __init__(self, settings: RuntimeSettings, opened: AsyncExitStack) -> None:
+        self.settings = settings
+        self.paths = settings.paths
+        self._opened = opened
+        self._api: ApiClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def api(self) -> ApiClient:
+        """The backend, opened with the first call: embedded that takes most of a second."""
+        async with self._opening:
+            if self._api is None:
+                from integ_runtime.client.api import ApiClient
+                from integ_runtime.client.transport import open_http
+
+                self._api = ApiClient(await self._opened.enter_async_context(open_http(self.settings)))
+        return self._api
+
+    @cached_property
+    def library(self) -> LibraryCache:
+        return LibraryCache(self.paths.cache_db)
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        from integ_runtime.accounts import Accounts
+
+        return Accounts(self.api)
+
+    @cached_property
+    def steam(self) -> SteamFiles:
+        from integ_runtime.steam.library import SteamFiles
+
+        return SteamFiles(self.paths.home, os.environ)
+
+    @cached_property
+    def proton(self) -> ProtonStore:
+        from integ_runtime.proton.store import ProtonStore
+
+        return ProtonStore(self.settings, self.steam)
+
+    @cached_property
+    def installed(self) -> InstalledGames:
+        from integ_runtime.content.installed import InstalledGames
+
+        return InstalledGames(self.paths)
+
+    @cached_property
+    def games(self) -> Games:
+        from integ_runtime.content.games import Games
+
+        return Games(self.settings, self.api, self.installed, self.library)
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        from integ_runtime.launch.launcher import Launcher
+
+        return Launcher(self.settings, self.installed, self.proton, self.steam, self.library)
+
+    async def sync(self, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard) -> SyncOutcome:
+        """Pull the libraries and wait; see `syncing.run_sync`. Failures of single accounts stand in the outcome."""
+        from integ_runtime.syncing import run_sync
+
+        await self.refresh_local()
+        return await run_sync(await self.api(), self.library, providers, full=full, report=report)
+
+    async def sync_in_background(self, providers: Sequence[str] = (), *, full: bool = False) -> int:
+        """Let a process of its own do the sync, which outlives this one; answers its pid."""
+        words = [sys.executable, "-m", "integ_cli", "sync", *providers, *(["--full"] if full else []), "--quiet", "--no-input"]
+        nothing = asyncio.subprocess.DEVNULL
+        child = await asyncio.create_subprocess_exec(*words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+        return child.pid
+
+    async def follow(self) -> int:
+        """Take what changed at the backend into the cache, without a sync; answers the revision reached."""
+        from integ_runtime.syncing import follow
+
+        return await follow(await self.api(), self.library)
+
+    async def refresh_local(self) -> bool:
+        """Look at Steam's files and at Integ's own records again, if they changed; True when the library did."""
+        from integ_runtime.local import refresh_local
+
+        return await asyncio.to_thread(refresh_local, self.paths, dict(os.environ))
+
+    async def status(self) -> dict[str, Any]:
+        """As `integ status --json` prints it."""
+        known = await (await self.api()).sync_status()
+        return {
+            "backend": self.settings.backend_url or "embedded",
+            "upstream_url": self.settings.upstream_url,
+            "accounts": [account.model_dump(mode="json") for account in known.accounts],
+            "jobs": [job.model_dump(mode="json") for job in known.jobs],
+            "cache_revision": await self.library.revision(),
+        }
+
+    async def doctor(self) -> list[Check]:
+        """What is missing on this machine."""
+        from integ_runtime.doctor import examine
+
+        return await examine(self)
+
+
+@asynccontextmanager
+async def open_runtime(settings: RuntimeSettings) -> AsyncIterator[Runtime]:
+    """The runtime for *settings*; what it opened is closed on the way out."""
+    async with AsyncExitStack() as opened:
+        yield Runtime(settings, opened)

@@ -1,0 +1,79 @@
+"""One sync as a front end sees it: start it, watch it, and take what changed into the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from integ_runtime.cache.store import LibraryCache
+from integ_runtime.client.api import ApiClient
+from integ_runtime.progress import Progress, Report, unheard
+from integ_server.contract.errors import IntegError, PartialError, from_envelope
+from integ_server.contract.types import JobInfo, JobState
+
+_OVER = {JobState.DONE, JobState.FAILED}
+
+
+@dataclass(slots=True)
+class SyncOutcome:
+    accounts: list[dict[str, Any]] = field(default_factory=list)
+    """As `integ sync --json` prints them: provider, account, added, changed, removed, total, error (an envelope, or None)."""
+
+    @property
+    def failures(self) -> list[IntegError]:
+        return [from_envelope(each["error"]) for each in self.accounts if each["error"]]
+
+    def raise_if_failed(self) -> None:
+        """Raise the one error when nothing was synced, PartialError with `data["accounts"]` when some was."""
+        failed = self.failures
+        if failed and len(failed) == len(self.accounts) and len({type(each) for each in failed}) == 1:
+            first = failed[0]
+            raise type(first)(first.message, hint=first.hint, retry_after_s=first.retry_after_s, data={"accounts": self.accounts})
+        if failed:
+            told = "; ".join(f"{each['provider']}: {each['error']['message']}" for each in self.accounts if each["error"])
+            raise PartialError(told, hint=failed[0].hint or "integ sync", data={"accounts": self.accounts})
+
+
+async def follow(api: ApiClient, library: LibraryCache) -> int:
+    """Take what changed at the backend since the last time into the cache; answers the revision reached."""
+    while True:
+        changes = await api.changes(await library.revision())
+        await library.apply(changes)
+        if not changes.more:
+            return changes.revision
+
+
+async def run_sync(
+    api: ApiClient, library: LibraryCache, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard
+) -> SyncOutcome:
+    """
+    Sync *providers* (all when empty), wait for the end, and take the result into the cache, whatever part of it there is.
+
+    An account's own failure stands in the outcome; see `SyncOutcome.raise_if_failed`.
+    """
+    jobs = await api.start_sync(providers, full=full)
+    told: dict[str, JobInfo] = {}
+    waiting = {job.id for job in jobs}
+    accounts = [job.id for job in jobs if job.kind == "sync"]
+    while waiting:
+        for job_id in sorted(waiting):
+            job = await api.job(job_id)
+            if told.get(job_id) != job:
+                told[job_id] = job
+                report(Progress(job.stage or job.state, done=job.done, total=job.total, message=job.provider))
+            if job.state in _OVER:
+                waiting.discard(job_id)
+        if not waiting:  # a sync leaves metadata to be read behind: that is part of what the player waits for
+            status = await api.sync_status()
+            waiting = {job.id for job in status.jobs if job.kind == "metadata" and job.state not in _OVER}
+        if waiting:
+            await asyncio.sleep(0.05)
+    await follow(api, library)
+    return SyncOutcome([_account(told[job_id]) for job_id in accounts])
+
+
+def _account(job: JobInfo) -> dict[str, Any]:
+    counts = job.counts.model_dump() if job.counts else {"added": 0, "changed": 0, "removed": 0, "total": 0}
+    return {"provider": job.provider, "account": job.account, **counts, "error": job.error}
