@@ -1,4 +1,4 @@
-"""The few x86-64 instructions a small console program needs; every address is relative to the instruction pointer, so nothing is relocated."""
+"""The few x86-64 instructions a small console program needs; addresses are relative to the instruction pointer, nothing is relocated."""
 
 from __future__ import annotations
 

@@ -40,9 +40,11 @@ def console_program(
     text_at = FILE_ALIGN * 2
     read_only_at = text_at + _up(len(text), FILE_ALIGN)
     sections = (
-        _section(b".text", len(text), _CODE_RVA, _up(len(text), FILE_ALIGN), text_at, _CODE),
-        _section(b".rdata", len(read_only), constants_rva, _up(len(read_only), FILE_ALIGN), read_only_at, _READ_ONLY),
-        _section(b".bss", variables_size, variables_rva, 0, 0, _READ_WRITE),
+        _section(b".text", len(text), _CODE_RVA, file_size=_up(len(text), FILE_ALIGN), file_at=text_at, flags=_CODE),
+        _section(
+            b".rdata", len(read_only), constants_rva, file_size=_up(len(read_only), FILE_ALIGN), file_at=read_only_at, flags=_READ_ONLY
+        ),
+        _section(b".bss", variables_size, variables_rva, file_size=0, file_at=0, flags=_READ_WRITE),
     )
     directories = [(0, 0)] * 16
     directories[1] = (directory, directory_size)
@@ -94,7 +96,7 @@ def _read_only(
     return bytes(body), symbols, (directory_rva, directory_size), (rva, table_size)
 
 
-def _section(name: bytes, size: int, rva: int, file_size: int, file_at: int, flags: int) -> bytes:
+def _section(name: bytes, size: int, rva: int, *, file_size: int, file_at: int, flags: int) -> bytes:
     return struct.pack("<8sIIIIIIHHI", name, size, rva, file_size, file_at, 0, 0, 0, 0, flags)
 
 

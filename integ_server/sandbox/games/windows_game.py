@@ -47,8 +47,13 @@ def windows_game(name: str) -> bytes:
     }
     path_bytes = 2 * (_PATH_CHARACTERS + len(name) + 32)
     variables = {
-        **{"argc": 4, "argv": 8, "environment": 8, "start_info": 16, "exit_code": 4, "count": 4},
-        **{"home": path_bytes, "save_path": path_bytes, "draft_path": path_bytes},
+        "argc": 4,
+        "argv": 8,
+        "environment": 8,
+        "start_info": 16,
+        "exit_code": 4,
+        "count": 4,
+        **dict.fromkeys(("home", "save_path", "draft_path"), path_bytes),
     }
     return console_program(code, constants=constants, variables=variables, imports=_IMPORTS)
 
