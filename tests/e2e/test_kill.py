@@ -1,0 +1,103 @@
+"""kill -9 in the middle of a sync and of a Proton install: the next run finishes, and everything is whole each time."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integ_server.sandbox.app import create_sandbox
+from integ_server.sandbox.serve import serve
+from integ_server.sandbox.world import make_world
+from tests.e2e.conftest import Player, sign_in
+from tests.e2e.killing import kill_often
+
+FEW, MANY = 4, 50
+
+
+def seed() -> int:
+    return int(os.environ.get("INTEG_KILL_SEED", random.SystemRandom().randrange(1 << 32)))
+
+
+@pytest.fixture
+def demo_sandbox() -> Any:
+    """The demo's world: large enough for a sync to be met in the middle."""
+    sandbox = create_sandbox(make_world("demo"))
+    with serve(sandbox) as url:
+        sandbox.url = url
+        yield sandbox
+
+
+def killed_syncs(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
+    player = Player(home, sandbox.url)
+    sign_in(player, sandbox)
+    template = tmp_path / "template"
+    shutil.copytree(home, template, symlinks=True)
+    player.done("sync")
+    whole = player.done("list", "--json", "--all", "--by", "release").data
+    assert whole["total"] > 300
+
+    def check(player: Player) -> None:
+        seen = player.done("list", "--json", "--all", "--by", "release").data["total"]
+        assert seen in {0, whole["total"]}, "a killed sync shows the old library or the new one"
+        player.done("sync")
+        after = player.done("list", "--json", "--all", "--by", "release").data
+        assert [each["releases"] for each in after["items"]] == [each["releases"] for each in whole["items"]]
+        unchanged = player.done("sync", "--json").data["accounts"]
+        assert all((each["added"], each["changed"], each["removed"]) == (0, 0, 0) for each in unchanged)
+
+    kills = kill_often(player, ["sync"], template, times, check, lambda home: home / ".local" / "share" / "integ", seed())
+    assert kills.between_writes >= times * 4 // 5
+
+
+def killed_installs(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
+    player = Player(home, sandbox.url)
+    player.done("proton", "available")  # the list of releases is cached from here on
+    template = tmp_path / "template"
+    shutil.copytree(home, template, symlinks=True)
+    sandbox.faults.on("feed.slow")
+    words = ["install-proton", "ge-latest"]
+
+    def check(player: Player) -> None:
+        for build in player.done("proton", "list", "--json").data["items"]:
+            player.done("proton", "verify", build["version"])
+        version = player.done(*words, "--json").data["version"]
+        player.done("proton", "verify", version)
+        proton = player.home / ".cache" / "integ" / "proton"
+        assert sorted(each.name for each in proton.iterdir() if not each.name.startswith(".")) == sorted({version_folder(player), "latest"})
+        assert [each.name for each in proton.iterdir() if each.name.startswith(".integ-tmp")] == []
+
+    kills = kill_often(player, words, template, times, check, lambda home: home / ".cache" / "integ", seed())
+    assert kills.between_writes >= times * 4 // 5
+
+
+def version_folder(player: Player) -> str:
+    return Path(player.done("proton", "list", "--json").data["items"][0]["path"]).name
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_few_killed_syncs_leave_a_whole_library(home: Path, demo_sandbox: Any, tmp_path: Path) -> None:
+    killed_syncs(home, demo_sandbox, tmp_path, FEW)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_few_killed_installs_leave_a_whole_proton(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_installs(home, sandbox, tmp_path, FEW)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_fifty_killed_syncs(home: Path, demo_sandbox: Any, tmp_path: Path) -> None:
+    killed_syncs(home, demo_sandbox, tmp_path, MANY)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_fifty_killed_installs(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_installs(home, sandbox, tmp_path, MANY)
