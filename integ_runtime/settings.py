@@ -99,6 +99,12 @@ def parse_setting(name: str, raw: object, where: str) -> object:
         raise UsageError(f"{where} is wrong: {error}", hint=f"integ config set {name} VALUE") from error
 
 
+def setting_source(name: str, environ: Mapping[str, str], config_file: Path) -> str:
+    """Where the value in force comes from: a variable's name, `config.toml`, or `default`."""
+    raw, where = _raw_value(name, environ, read_config_file(config_file), config_file)
+    return "default" if raw is None else "config.toml" if " in " in where else where
+
+
 def _raw_value(name: str, environ: Mapping[str, str], written: dict[str, Any], config_file: Path) -> tuple[object, str]:
     spellings = [f"INTEG_{name.upper()}"] + ([name.upper()] if name in _WITHOUT_PREFIX else [])
     if name == "github_token":

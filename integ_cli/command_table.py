@@ -1,0 +1,71 @@
+"""Every command, where it lives, and its line in the help: `integ --help` and the shell's completion load no command's module."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LIBRARY, GAMES, PROTON, ACCOUNTS, MACHINE = "Your library", "Games", "Proton", "Accounts", "This machine"
+
+
+class Entry(NamedTuple):
+    where: str
+    """`module:function`, below integ_cli.commands."""
+    help: str
+    completes: str = ""
+    """What its arguments are, for the shell: game, version, provider, setting, or an empty text for nothing known."""
+
+
+class Group(NamedTuple):
+    help: str
+    entries: dict[str, Entry]
+
+
+PANELS: dict[str, dict[str, Entry | Group]] = {
+    LIBRARY: {
+        "list": Entry("library:list_games", "List the games you own"),
+        "search": Entry("library:search", "Find games by any part of their name", "game"),
+        "show": Entry("library:show", "Show everything known about a game", "game"),
+        "sync": Entry("sync:sync", "Read your libraries from the stores", "provider"),
+        "status": Entry("sync:status", "Who is signed in, how fresh the library is, what runs"),
+        "tui": Entry("play_tui:tui", "Open the full-screen browser"),
+    },
+    GAMES: {
+        "install": Entry("installs:install", "Install a game", "game"),
+        "uninstall": Entry("installs:uninstall", "Remove an installed game; your saves stay", "game"),
+        "import": Entry("installs:import_game", "Take over a game that is on the disk already", "game"),
+        "launch": Entry("play:launch", "Start a game", "game"),
+    },
+    PROTON: {
+        "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),
+        "proton": Group(
+            "Proton versions: list, choose, check, remove",
+            {
+                "list": Entry("proton:list_builds", "List the Proton versions on this machine"),
+                "available": Entry("proton:available", "List the versions that can be installed"),
+                "use": Entry("proton:use", "Choose the version for a game, or for all", "version"),
+                "remove": Entry("proton:remove", "Remove a version", "version"),
+                "verify": Entry("proton:verify", "Check a version's files", "version"),
+            },
+        ),
+    },
+    ACCOUNTS: {
+        "login": Entry("accounts:login", "Sign in to a store", "provider"),
+        "logout": Entry("accounts:logout", "Sign out of a store", "provider"),
+        "accounts": Entry("accounts:accounts", "List the store accounts that are signed in"),
+    },
+    MACHINE: {
+        "doctor": Entry("doctor:doctor", "Say what is missing on this machine, and what mends it"),
+        "config": Group(
+            "Settings: read and write them",
+            {
+                "list": Entry("settings:list_settings", "List all settings and where each comes from"),
+                "get": Entry("settings:get", "Print one setting", "setting"),
+                "set": Entry("settings:set_setting", "Write one setting", "setting"),
+                "path": Entry("settings:path", "Print where the settings file is"),
+            },
+        ),
+        "demo": Entry("demo:demo", "Try it all in a sandbox, without any account"),
+    },
+}
+
+COMMANDS: dict[str, Entry | Group] = {name: entry for panel in PANELS.values() for name, entry in panel.items()}

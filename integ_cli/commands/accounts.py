@@ -1,0 +1,192 @@
+"""login, logout, accounts: a secret comes by stdin or a hidden question, never by the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from integ_cli import session
+from integ_cli.context import output
+from integ_cli.layout import day
+from integ_cli.output import Output, read_stdin_secret
+from integ_cli.traits import command
+from integ_server.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from integ_runtime.runtime import Runtime
+    from integ_server.contract.types import ProviderInfo, SignedIn
+
+_STATES = {"ok": "signed in", "signed_out": "sign in again", "private": "library is private"}
+
+
+@command(
+    "integ login gog",
+    "integ login steam",
+    "integ login steam --steam-id 76561197960287930 --api-key-stdin < key.txt",
+    "wl-paste | integ login gog --code-stdin",
+)
+def login(
+    *,
+    provider: Annotated[str | None, Argument(help="steam, gog, or another store", metavar="PROVIDER", show_default=False)] = None,
+    account: Annotated[
+        str | None,
+        Option("--steam-id", "--account", help="The account that the key belongs to: id, profile address or name", metavar="ID_OR_NAME"),
+    ] = None,
+    api_key_stdin: Annotated[bool, Option("--api-key-stdin", help="Read your Web API key from stdin")] = False,
+    code_stdin: Annotated[bool, Option("--code-stdin", help="Read the landing page's address, or the code in it, from stdin")] = False,
+    no_browser: Annotated[bool, Option("--no-browser", help="Print the address instead of opening it")] = False,
+) -> None:
+    """Sign in to a store; several accounts of one store are welcome."""
+    out = output()
+    if api_key_stdin and code_stdin:
+        raise UsageError("only one of --api-key-stdin and --code-stdin can read stdin", hint="integ login --help")
+    given = read_stdin_secret("key" if api_key_stdin else "code") if api_key_stdin or code_stdin else ""
+
+    async def work(runtime: Runtime) -> SignedIn:
+        known = await runtime.accounts.providers()
+        slug = provider.lower() if provider else _asked_store(out, known)
+        store = await runtime.accounts.get_provider(slug)
+        ask = _SignIn(out, runtime, store, browser=not no_browser)
+        if code_stdin:
+            return await ask.by_code(given)
+        if api_key_stdin:
+            return await ask.by_key(given, account)
+        return await ask.as_it_fits(account)
+
+    signed_in = session.run(out, work)
+    shown = f"Signed in to {signed_in.provider} as {signed_in.display_name or signed_in.account}."
+    out.result("login", signed_in.model_dump(mode="json"), shown)
+    out.note("Next: integ sync")
+
+
+class _SignIn:
+    """The ways into one store, each with its questions."""
+
+    def __init__(self, out: Output, runtime: Runtime, store: ProviderInfo, *, browser: bool) -> None:
+        self._out, self._runtime, self._store, self._browser = out, runtime, store, browser
+
+    async def as_it_fits(self, account: str | None) -> SignedIn:
+        """By the store's first way, asking on the terminal."""
+        ways = [way.value for way in self._store.ways]
+        if account is None and "openid" in ways:
+            key = self._asked_key() if self._store.needs_api_key else ""
+            return await self._by_page(key)
+        if "api_key" in ways and (account is not None or "code" not in ways):
+            return await self.by_key(self._asked_key(), account)
+        if "code" not in ways:
+            raise UsageError(f"{self._store.title} takes no --steam-id or --account", hint=f"integ login {self._store.slug}")
+        return await self.by_code(None)
+
+    async def by_key(self, key: str, account: str | None) -> SignedIn:
+        ways = [way.value for way in self._store.ways]
+        if "api_key" not in ways:
+            raise UsageError(f"{self._store.title} takes no API key", hint=f"integ login {self._store.slug}")
+        account = account or self._local_steam_user()
+        if account is None and "openid" in ways:
+            return await self._by_page(key)
+        if account is None:
+            raise UsageError("whose key is it?", hint=f"integ login {self._store.slug} --account NAME --api-key-stdin")
+        return await self._runtime.accounts.sign_in_with_key(self._store.slug, key, account)
+
+    async def by_code(self, pasted: str | None) -> SignedIn:
+        """With *pasted* from stdin the page was opened before; else it is opened now, and what it ends on is asked for."""
+        from integ_server.contract.types import SignInWay
+
+        slug = self._store.slug
+        if SignInWay.CODE not in self._store.ways:
+            raise UsageError(f"{self._store.title} has no page with a code", hint=f"integ login {slug}")
+        if pasted is not None:
+            return await self._runtime.accounts.sign_in_with_code(slug, pasted)
+        by_stdin = f"integ login {slug} --code-stdin"
+        if not self._out.can_ask:
+            raise UsageError("the landing page's address can't be asked for: this is no terminal", hint=by_stdin)
+        page = await self._runtime.accounts.begin(slug, SignInWay.CODE)
+        self._show(page.address)
+        self._out.tell("Sign in there. The page after that is blank: copy its address, it is good for about a minute.")
+        pasted = self._out.secret("The address, or the code in it", otherwise=by_stdin)
+        return await self._runtime.accounts.sign_in_with_code(slug, pasted, page.state)
+
+    async def _by_page(self, key: str) -> SignedIn:
+        return await self._runtime.accounts.sign_in_by_browser(self._store.slug, show=self._show, api_key=key)
+
+    def _asked_key(self) -> str:
+        hint = f"integ login {self._store.slug} --api-key-stdin"
+        if self._store.api_key_page and self._out.can_ask:
+            self._out.note(f"Reading your library takes your own Web API key: {self._store.api_key_page}")
+        return self._out.secret("Web API key", otherwise=hint)
+
+    def _local_steam_user(self) -> str | None:
+        """The account that this machine's Steam client signed in last."""
+        if self._store.slug != "steam":
+            return None
+        users = self._runtime.steam.snapshot().users
+        active = [user for user in users if user.most_recent] or list(users[:1] if len(users) == 1 else [])
+        return active[0].steam_id if active else None
+
+    def _show(self, address: str) -> None:
+        """The address is told in any case: the browser may be on another machine."""
+        opened = self._browser and open_page(address)
+        self._out.tell("Opened in your browser:" if opened else "Open this in a browser:")
+        self._out.tell(f"  {address}")
+
+
+def open_page(address: str) -> bool:
+    """Open *address* in the desktop's browser; False where there is no desktop to open it on."""
+    desktop = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    opener = shutil.which("xdg-open")
+    if not desktop or opener is None or os.environ.get("SSH_CONNECTION"):
+        return False
+    quiet = subprocess.DEVNULL
+    subprocess.Popen([opener, address], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+    return True
+
+
+def _asked_store(out: Output, known: list[ProviderInfo]) -> str:
+    if not out.can_ask:
+        raise UsageError("which store?", hint=f"integ login {'|'.join(each.slug for each in known)}")
+    return known[out.choose("Sign in to which store?", [each.title for each in known])].slug
+
+
+@command("integ logout gog", "integ logout --all --yes", asks=True)
+def logout(
+    provider: Annotated[str | None, Argument(help="The store", metavar="PROVIDER", show_default=False)] = None,
+    account: Annotated[str | None, Option(help="Only this account of the store", metavar="ID")] = None,
+    everything: Annotated[bool, Option("--all", help="Sign out of every store")] = False,
+) -> None:
+    """Sign out of a store; its games leave the list, what is installed stays."""
+    out = output()
+    if (provider is None) != everything:
+        raise UsageError("name one store, or say --all", hint="integ logout gog")
+    whom = "every store" if everything else f"{provider}, account {account}" if account else str(provider)
+
+    async def work(runtime: Runtime) -> list[Any]:
+        if provider is not None:
+            await runtime.accounts.get_provider(provider)
+        gone = await runtime.accounts.sign_out(provider.lower() if provider else None, account)
+        await runtime.follow()
+        return [each.model_dump(mode="json") for each in gone]
+
+    out.confirm(f"Sign out of {whom}? Its games leave the list until you sign in again.")
+    gone = session.run(out, work)
+    out.result("logout", {"items": gone}, *(f"Signed out of {each['provider']}: {each['display_name']}." for each in gone))
+    if not gone:
+        out.note("Nobody was signed in there.")
+
+
+@command("integ accounts", "integ accounts --json")
+def accounts() -> None:
+    """List the store accounts that are signed in."""
+    out = output()
+    known = session.run(out, lambda runtime: runtime.accounts.all())
+    items = [each.model_dump(mode="json") for each in known]
+    cells = [
+        (each["provider"], each["display_name"], each["account"], _STATES.get(each["state"], each["state"]), day(each["last_sync_at"]))
+        for each in items
+    ]
+    out.result("accounts", {"items": items}, out.rows(("STORE", "NAME", "ACCOUNT", "STATE", "LAST SYNC"), cells))
+    if not items:
+        out.note("Nobody is signed in: integ login")

@@ -1,0 +1,108 @@
+"""install, uninstall, import: games on and off the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from integ_cli import session
+from integ_cli.context import output
+from integ_cli.layout import size
+from integ_cli.traits import command
+from integ_server.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from integ_runtime.runtime import Runtime
+
+GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
+
+
+@command("integ install disco-elysium", "integ install gog:1207658924 --platform windows --language de-DE --dlc none", long=True)
+def install(
+    *,
+    game: GameArgument,
+    platform: Annotated[Literal["linux", "windows"] | None, Option(help="Default: linux where the game has it")] = None,
+    language: Annotated[str | None, Option(help="As the store writes it, such as en-US", metavar="L")] = None,
+    dlc: Annotated[list[str] | None, Option(help="all, none, or an id; may be given more than once", metavar="all|none|ID")] = None,
+    branch: Annotated[str | None, Option(help="A branch other than the public one", metavar="B")] = None,
+    build: Annotated[str | None, Option(help="A certain build", metavar="ID")] = None,
+    directory: Annotated[Path | None, Option("--dir", help="Below this folder instead of your library folder", metavar="D")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, do nothing")] = False,
+) -> None:
+    """Install a game into your library folder."""
+    out = output()
+    settings = session.light_settings()
+    release = session.get_release(out, settings, game, prefer_installed=False)
+
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        from integ_runtime.content.games import InstallOptions
+
+        chosen = directory.expanduser().absolute() if directory else None
+        options = InstallOptions(platform=platform, language=language, dlc=_dlc(dlc), branch=branch, build=build, directory=chosen)
+        if dry_run:
+            return await runtime.games.plan(release.key, options)
+        with out.progress() as report:
+            done = await runtime.games.install(release.key, options, report)
+        await runtime.refresh_local()
+        return done
+
+    data = session.run(out, work, settings)
+    if dry_run:
+        told = f"{release.title}: {size(data['download_bytes'])} to download, {size(data['disk_bytes'])} on disk, in {data['path']}"
+    else:
+        told = f"{release.title} is installed in {data['path']} ({size(data['bytes_on_disk'])}). Next: integ launch {release.key}"
+    out.result("install", data, told)
+
+
+def _dlc(given: list[str] | None) -> Any:
+    wanted = [each for one in given or ["all"] for each in one.split(",") if each]
+    words = {"all", "none"} & set(wanted)
+    if not words:
+        return wanted
+    if len(wanted) > 1:
+        raise UsageError("--dlc takes all, or none, or ids", hint="integ install GAME --dlc none")
+    return wanted[0]
+
+
+@command("integ uninstall disco-elysium", "integ uninstall gog:1207658924 --purge --yes", long=True, asks=True)
+def uninstall(
+    game: GameArgument,
+    purge: Annotated[bool, Option("--purge", help="Its prefix, save snapshots and settings too")] = False,
+) -> None:
+    """Remove an installed game: what Integ wrote goes, what you added stays, saves stay unless --purge."""
+    out = output()
+    settings = session.light_settings()
+    release = session.get_release(out, settings, game)
+    out.confirm(f"Uninstall {release.title}" + (" and delete its prefix and saves?" if purge else "? Its saves stay."))
+
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        with out.progress() as report:
+            done = await runtime.games.uninstall(release.key, purge=purge, report=report)
+        await runtime.refresh_local()
+        return done
+
+    data = session.run(out, work, settings)
+    out.result("uninstall", data, f"{release.title} is uninstalled.")
+
+
+@command("integ import disco-elysium --path ~/Games/Disco", "integ import gog:1207658924 --path /mnt/old/Game --exe bin/game.sh")
+def import_game(
+    game: GameArgument,
+    path: Annotated[Path, Option("--path", help="The folder that the game is in", metavar="DIR")],
+    exe: Annotated[Path | None, Option("--exe", help="The program to start, inside that folder", metavar="FILE")] = None,
+) -> None:
+    """Take over a game that is on the disk already; nothing is copied or changed."""
+    out = output()
+    settings = session.light_settings()
+    release = session.get_release(out, settings, game, prefer_installed=False)
+    folder = path.expanduser().absolute()
+
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        done = await runtime.games.import_game(release.key, release.title, folder, exe)
+        await runtime.refresh_local()
+        return done
+
+    data = session.run(out, work, settings)
+    out.result("import", data, f"{release.title} is taken over from {folder}.")

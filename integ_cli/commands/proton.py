@@ -1,0 +1,134 @@
+"""install-proton and proton: the Proton versions on this machine, and which game uses which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from integ_cli import session
+from integ_cli.context import output
+from integ_cli.layout import day, size
+from integ_cli.traits import command
+from integ_server.contract.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from integ_runtime.proton.records import InstalledBuild, InstallOutcome, VerifyOutcome
+
+    from integ_runtime.runtime import Runtime
+
+Family = Literal["ge", "umu", "cachyos"]
+
+
+@command("integ install-proton", "integ install-proton ge-8.26", "integ install-proton latest --family umu --events", long=True)
+def install_proton(
+    version: Annotated[str, Argument(help="A version, or latest", metavar="VERSION")] = "latest",
+    family: Annotated[Family, Option(help="Whose builds")] = "ge",
+    unverified: Annotated[bool, Option("--unverified", help="Also a build that was published without a checksum")] = False,
+) -> None:
+    """Install a Proton version: downloaded, checked, and only then there."""
+    out = output()
+
+    async def work(runtime: Runtime) -> InstallOutcome:
+        with out.progress() as report:
+            return await runtime.proton.install(version, family=family, unverified=unverified, report=report)
+
+    done = session.run(out, work)
+    told = f"{done.version} was there already: {done.path}" if done.already_installed else f"{done.version} is installed: {done.path}"
+    data = {name: getattr(done, name) for name in ("version", "family", "path", "already_installed", "bytes_fetched")}
+    out.result("install-proton", data, told)
+
+
+@command("integ proton list", "integ proton list --json")
+def list_builds() -> None:
+    """List the Proton versions on this machine, Steam's own too."""
+    out = output()
+    items: list[dict[str, Any]] = session.run(out, lambda runtime: runtime.proton.list_items())
+    cells = [
+        (each["version"], each["family"], "default" if each["default"] else "", size(each["size_bytes"]), _users(each), each["path"])
+        for each in items
+    ]
+    out.result("proton-list", {"items": items}, out.rows(("VERSION", "FAMILY", "", "SIZE", "USED BY", "PATH"), cells))
+    if not items:
+        out.note("No Proton version yet: integ install-proton")
+
+
+@command("integ proton available", "integ proton available --family cachyos --limit 5")
+def available(
+    family: Annotated[Family, Option(help="Whose builds")] = "ge",
+    limit: Annotated[int, Option(help="At most so many", metavar="N", min=1)] = 30,
+    refresh: Annotated[bool, Option("--refresh", help="Ask again, though the list was read a short while ago")] = False,
+) -> None:
+    """List the versions that can be installed, newest first."""
+    out = output()
+    builds = session.run(out, lambda runtime: runtime.proton.available(family=family, limit=limit, refresh=refresh))
+    items = [_published(each) for each in builds]
+    cells = [
+        (each["version"], each["family"], day(each["published_at"]), size(each["size_bytes"]), "installed" if each["installed"] else "")
+        for each in items
+    ]
+    out.result("proton-available", {"items": items}, out.rows(("VERSION", "FAMILY", "PUBLISHED", "SIZE", ""), cells))
+
+
+def _users(item: dict[str, Any]) -> str:
+    return ", ".join(item["used_by"])
+
+
+def _published(build: Any) -> dict[str, Any]:
+    when = build.published_at
+    return {
+        "version": build.version,
+        "family": build.family,
+        "published_at": when if isinstance(when, str) or when is None else when.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "size_bytes": build.size_bytes,
+        "installed": build.installed,
+    }
+
+
+@command("integ proton use GE-Proton9-27", "integ proton use ge-9.27 --game disco-elysium")
+def use(
+    version: Annotated[str, Argument(help="An installed version", metavar="VERSION")],
+    game: Annotated[str | None, Option(help="For this game alone", metavar="GAME")] = None,
+) -> None:
+    """Choose the version for a game, or for all that have no choice of their own."""
+    out = output()
+    release = session.get_release(out, session.light_settings(), game) if game is not None else None
+    key = release.key if release else None
+
+    async def work(runtime: Runtime) -> InstalledBuild:
+        await runtime.proton.use(version, game=key)
+        chosen = await runtime.proton.choice_for(key) if key else await runtime.proton.default()
+        await runtime.refresh_local()
+        return chosen
+
+    chosen = session.run(out, work)
+    name = getattr(chosen, "version", None) or version
+    whom = release.title if release else "Games without a choice of their own"
+    out.result("proton-use", {"version": name, "key": key}, f"{whom} will run with {name}.")
+
+
+@command("integ proton remove GE-Proton8-26", "integ proton remove ge-8.26 --yes", asks=True)
+def remove(
+    version: Annotated[str, Argument(help="An installed version", metavar="VERSION")],
+    force: Annotated[bool, Option("--force", help="Though games are set to use it")] = False,
+) -> None:
+    """Remove a version; refused while games are set to use it."""
+    out = output()
+    out.confirm(f"Remove {version} from this machine?")
+    session.run(out, lambda runtime: runtime.proton.remove(version, force=force))
+    out.result("proton-remove", {"version": version}, f"{version} is removed.")
+
+
+@command("integ proton verify GE-Proton9-27")
+def verify(version: Annotated[str, Argument(help="An installed version", metavar="VERSION")]) -> None:
+    """Check a version's files against what was installed; exits 7 when they differ."""
+    out = output()
+    found: VerifyOutcome = session.run(out, lambda runtime: runtime.proton.verify(version))
+    data = {"missing": list(found.missing), "changed": list(found.changed), "foreign": list(found.foreign)}
+    lines = [f"{kind}: {path}" for kind, paths in data.items() for path in paths]
+    if data["missing"] or data["changed"]:
+        for line in lines[:20]:
+            out.note(line)
+        told = f"{version}: {len(data['missing'])} files are missing, {len(data['changed'])} changed"
+        raise IntegrityError(told, hint=f"integ proton remove {version} --force --yes, then integ install-proton {version}", data=data)
+    out.result("proton-verify", data, f"{version} is whole.", *lines[:20])

@@ -1,0 +1,122 @@
+"""Text for people: safe to print, in columns, with figures they can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from unicodedata import combining, east_asian_width
+
+# Control characters, line separators and the marks that turn text round: a title must not drive the terminal it is shown on.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_BUT_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def safe(value: object) -> str:
+    """*value* as one line that can't move the cursor, change colours or hide what follows it."""
+    text = str(value)
+    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_shown, text)
+
+
+def safe_lines(value: str) -> str:
+    """As `safe`, line breaks kept."""
+    return _UNSAFE_BUT_LINES.sub(_shown, value)
+
+
+def _shown(found: re.Match[str]) -> str:
+    return " " if found[0] in "\t\n\r\u2028\u2029" else ""
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal *text* fills."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def cropped(text: str, columns: int) -> str:
+    """*text* in at most *columns* columns."""
+    if width(text) <= columns:
+        return text
+    kept, used = "", 0
+    for char in text:
+        used += width(char)
+        if used > columns - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+class Table(str):
+    """Aligned text whose cells are safe already; it may hold the one escape that makes its headers bold."""
+
+    __slots__ = ()
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, columns: int | None = None, bold: bool = False) -> Table:
+    """
+    *rows* below *headers*, aligned; figures stand to the right.
+
+    With *columns* the widest column is cropped until a line fits. Without rows there is no text at all.
+    """
+    if not rows:
+        return Table()
+    cells = [[safe(cell) for cell in row] for row in rows]
+    widths = [max(width(line[at]) for line in [list(headers), *cells]) for at in range(len(headers))]
+    if columns is not None:
+        widths = _squeezed(widths, columns - 2 * (len(widths) - 1))
+    figures = [all(_is_figure(line[at]) for line in cells) for at in range(len(headers))]
+    lines = [_line(list(headers), widths, figures)]
+    if bold:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    lines += [_line(line, widths, figures) for line in cells]
+    return Table("\n".join(lines))
+
+
+def _line(cells: list[str], widths: list[int], figures: list[bool]) -> str:
+    shown = []
+    for cell, columns, figure in zip(cells, widths, figures, strict=True):
+        text = cropped(cell, columns)
+        pad = " " * (columns - width(text))
+        shown.append(pad + text if figure else text + pad)
+    return "  ".join(shown).rstrip()
+
+
+def _squeezed(widths: list[int], room: int) -> list[int]:
+    widths = list(widths)
+    while sum(widths) > room and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _is_figure(cell: str) -> bool:
+    return cell in {"", "-"} or cell[0].isdigit()
+
+
+def size(count: int | None) -> str:
+    """*count* bytes, in the unit that reads best; nothing for None."""
+    if count is None:
+        return "-"
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def playtime(minutes: int) -> str:
+    if minutes < 1:
+        return "-"
+    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:.1f} h" if minutes < 6000 else f"{minutes // 60} h"
+
+
+def duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def day(moment: str | None) -> str:
+    """The date of an RFC 3339 moment."""
+    return moment[:10] if moment else "-"

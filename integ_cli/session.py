@@ -1,0 +1,96 @@
+"""Open the runtime for one command, and close it after; the light ways into the library that need no runtime."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from integ_cli.output import Output
+from integ_runtime.settings import RuntimeSettings, read_settings
+from integ_server.contract.errors import AmbiguousError
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.records import ReleaseRow
+    from integ_runtime.runtime import Runtime
+
+T = TypeVar("T")
+
+
+def run(out: Output, work: Callable[[Runtime], Awaitable[T]], settings: RuntimeSettings | None = None) -> T:
+    """What *work* answers, run inside an open runtime."""
+    import asyncio
+
+    from integ_runtime.runtime import open_runtime
+
+    in_force = settings or read_settings()
+    tell_logs(out, in_force)
+
+    async def inside() -> T:
+        async with open_runtime(in_force) as runtime:
+            return await work(runtime)
+
+    return asyncio.run(inside())
+
+
+def tell_logs(out: Output, settings: RuntimeSettings) -> None:
+    """Log lines go to stderr, without secrets: with `-v` more of them than the settings say."""
+    import logging
+
+    from integ_server.upstream import install_redaction
+
+    level = {0: settings.log_level, 1: "INFO"}.get(out.verbose, "DEBUG")
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+    install_redaction()
+
+
+def light_settings() -> RuntimeSettings:
+    """The settings, and the library brought up to date with this machine's files, for commands that only read the cache."""
+    settings = read_settings()
+    from integ_runtime.local import refresh_local
+
+    with cache_errors():
+        refresh_local(settings.paths, os.environ)
+    return settings
+
+
+@contextmanager
+def cache_errors() -> Iterator[None]:
+    """Raise Integ's errors in place of what SQLite raised while the cache was read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        from integ_runtime.cache.store import cache_trouble
+
+        raise cache_trouble(error) from error
+
+
+def one_of_several(out: Output, look: Callable[[str], T], game: str) -> T:
+    """
+    What *look* finds for *game*; where several fit, the player chooses on a terminal.
+
+    Raises:
+        AmbiguousError: Several fit and nobody can be asked; `data["candidates"]` names them.
+    """
+    for _ in range(3):  # a title first, then one of its releases
+        try:
+            with cache_errors():
+                return look(game)
+        except AmbiguousError as several:
+            candidates: list[dict[str, Any]] = (several.data or {}).get("candidates", [])
+            if not candidates or not out.can_ask:
+                raise
+            out.note(several.message + ":")
+            at = out.choose("Which one?", [f"{each['title']}  ({each['key']})" for each in candidates])
+            game = str(candidates[at]["key"])
+    with cache_errors():
+        return look(game)
+
+
+def get_release(out: Output, settings: RuntimeSettings, game: str, *, prefer_installed: bool = True) -> ReleaseRow:
+    """The one release that *game* means, asking the player where several fit."""
+    from integ_runtime.cache import rows
+
+    return one_of_several(out, lambda text: rows.get_release(settings.paths.cache_db, text, prefer_installed=prefer_installed), game)

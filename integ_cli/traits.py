@@ -1,0 +1,33 @@
+"""What a command function says about itself beside its parameters: its examples, and which common options it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Traits(NamedTuple):
+    examples: tuple[str, ...]
+    long: bool
+    asks: bool
+
+
+def command(*examples: str, long: bool = False, asks: bool = False) -> Callable[[F], F]:
+    """
+    Mark a function as a command, with *examples* that a player could type as they stand.
+
+    *long* adds `--events`; *asks* adds `--yes`. `--json`, `--no-input`, `-q` and `-v` are everywhere.
+    """
+
+    def mark(function: F) -> F:
+        function.integ_traits = Traits(examples, long, asks)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def traits_of(function: Callable[..., Any]) -> Traits:
+    found: Traits = function.integ_traits  # type: ignore[attr-defined]
+    return found
