@@ -1,0 +1,225 @@
+"""Playing a game: decide what would be run, then run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
+from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.launch import prefix as prefixes
+from integ_runtime.launch.environment import clean
+from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
+from integ_runtime.launch.playtime import Playing, Plays, playing, read_plays
+from integ_runtime.launch.run import LaunchOutcome, run_game
+from integ_runtime.settings import RuntimeSettings
+from integ_runtime.steam.tools import read_tool
+from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.store import LibraryCache
+    from integ_runtime.proton.store import ProtonStore
+    from integ_runtime.steam.library import SteamFiles
+
+
+class Launcher:
+    """Starts installed games and keeps their play record. Nothing here asks the network."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        installed: InstalledGames,
+        proton: ProtonStore,
+        steam: SteamFiles,
+        library: LibraryCache | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._settings = settings
+        self._installed = installed
+        self._proton = proton
+        self._steam = steam
+        self._library = library
+        self._environ = environ
+
+    async def plan(
+        self,
+        key: str,
+        *,
+        proton: str | None = None,
+        wrappers: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        args: Sequence[str] = (),
+        required_proton: str | None = None,
+    ) -> LaunchPlan:
+        """
+        What would be run for *key*; nothing is touched.
+
+        Raises:
+            NotFoundError: The game is not installed, or only half.
+            BuildNotFoundError: It needs a Proton version that is not here.
+            LaunchError: It can't be started as things stand.
+        """
+        check_key(key)
+        if key.startswith("steam:"):
+            return await asyncio.to_thread(self._plan_steam, key, args)
+        game = await asyncio.to_thread(self._installed.get, key)
+        await asyncio.to_thread(_check_program, game)
+        if game.platform == "linux":
+            machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
+            return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
+        build = await self._proton.build_for(key, asked=proton, required=required_proton)
+        machine = await asyncio.to_thread(self._machine, wrappers, windows=True)
+        tool = await asyncio.to_thread(read_tool, build.path)
+        if tool is None:
+            raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
+        return plan_windows(
+            game,
+            BuildTool(build.version, tool),
+            machine,
+            prefix=prefixes.prefix_of(self._installed.folder(key)),
+            runner=self._settings.runner,
+            wrappers=wrappers,
+            env=env,
+            args=args,
+            log_dir=self._log_dir(key),
+        )
+
+    async def run(
+        self,
+        plan: LaunchPlan,
+        *,
+        attach: bool,
+        on_started: Callable[[int], None] | None = None,
+        stop_when_asked: bool = True,
+    ) -> LaunchOutcome:
+        """Start *plan* and wait for its end; see `run.run_game`. Of a Steam game the end is seen when the client is local."""
+        if plan.runner == "steam":
+            return await self._run_steam(plan)
+        folder = self._installed.folder(plan.key)
+        if plan.prefix is not None:
+            await asyncio.to_thread(prefixes.prepare, plan.prefix)
+            if plan.proton:
+                await asyncio.to_thread(prefixes.note_build, plan.prefix, plan.proton)
+            await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
+        return await run_game(
+            plan,
+            game_dir=folder,
+            log_dir=self._log_dir(plan.key),
+            attach=attach,
+            on_started=on_started,
+            stop_when_asked=stop_when_asked,
+        )
+
+    def own_playtime(self, key: str) -> Plays:
+        """Integ's own record of *key*."""
+        return read_plays(self._installed.folder(key))
+
+    def running(self) -> list[Playing]:
+        """Every play that goes on, started by whichever Integ."""
+        try:
+            folders = sorted(self._settings.paths.games_dir.iterdir())
+        except FileNotFoundError:
+            return []
+        return [play for folder in folders for play in playing(folder)]
+
+    async def stop(self, key: str, *, within_s: float = 20.0) -> int:
+        """
+        End every play of *key*; the answer is how many there were.
+
+        Raises:
+            NotFoundError: None goes on.
+            LaunchError: It still runs after *within_s*.
+        """
+        import signal
+
+        folder = self._installed.folder(key)
+        plays = await asyncio.to_thread(playing, folder)
+        if not plays:
+            raise NotFoundError(f"{key} is not being played", hint="integ ps")
+        for play in plays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(play.pid, signal.SIGTERM)
+        until = time.monotonic() + within_s
+        while await asyncio.to_thread(playing, folder):
+            if time.monotonic() > until:
+                raise LaunchError(f"{key} does not end", hint=f"integ stop {key}")
+            await asyncio.sleep(0.05)
+        return len(plays)
+
+    def _log_dir(self, key: str) -> Path:
+        return self._settings.paths.logs_dir / key.replace(":", "-", 1)
+
+    def _machine(self, wrappers: Sequence[str], *, windows: bool) -> Machine:
+        path = clean(self._environ).get("PATH", os.defpath)
+        umu = shutil.which("umu-run", path=path) if windows else None
+        programs = {words[0]: shutil.which(words[0], path=path) for words in map(split_wrapper, wrappers)}
+        roots = self._steam.roots() if windows else []
+        return Machine(
+            environ=self._environ,
+            home=self._settings.paths.home,
+            uid=os.geteuid(),
+            umu_run=Path(umu) if umu else None,
+            umu_runtimes=self._umu_runtimes() if umu else frozenset(),
+            tools=tuple(self._steam.tools()) if windows else (),
+            steam_root=roots[0].path if roots else None,
+            programs={name: Path(found) if found else None for name, found in programs.items()},
+        )
+
+    def _umu_runtimes(self) -> frozenset[str]:
+        home = self._settings.paths.data.parent
+        if folders := self._environ.get("UMU_FOLDERS_PATH"):
+            home = Path(folders)
+        return frozenset(app_id for app_id, name in UMU_RUNTIMES.items() if (home / "umu" / name / "pressure-vessel").is_dir())
+
+    def _plan_steam(self, key: str, args: Sequence[str]) -> LaunchPlan:
+        from urllib.parse import quote
+
+        from integ_runtime.steam.client import steam_command, steam_uri
+
+        game_id = key.partition(":")[2]
+        uri = steam_uri("rungameid", game_id)
+        known = self._steam.snapshot().find_game(int(game_id))
+        if known is None or not known.installed:
+            raise NotFoundError(f"{key} is not installed", hint=f"integ install {key}")
+        if args:
+            uri = f"steam://run/{game_id}//{quote(' '.join(args), safe='')}/"
+        command = steam_command(uri, self._steam.roots(), self._environ, holder=known.root)
+        return LaunchPlan(
+            key=key,
+            title=known.name or key,
+            argv=command.argv,
+            env={},
+            environ=clean(self._environ),
+            cwd=Path("/"),
+            runner="steam",
+            proton=known.tool or None,
+        )
+
+    async def _run_steam(self, plan: LaunchPlan) -> LaunchOutcome:
+        from integ_runtime.steam.client import SteamCommand, hand_over, wait_for_game
+
+        client = await hand_over(SteamCommand(plan.argv, "native"), plan.environ)
+        seconds = await wait_for_game(plan.key.partition(":")[2], client)
+        return LaunchOutcome(0, None, seconds)
+
+
+def _check_program(game: InstalledGame) -> None:
+    """What can be told before anything is started: exit codes 126 and 127, as a shell would give them."""
+    exe = game.executable
+    if exe is None:
+        return  # the plan says so, with the hint that fits
+    if not game.path.is_dir():
+        raise ProgramMissingError(f"the folder of {game.title} is gone: {game.path}", hint=f"integ relocate {game.key} DIR")
+    if not exe.exists():
+        raise ProgramMissingError(f"{exe} is not there", hint=f"integ verify {game.key}")
+    if exe.is_dir():
+        raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {game.path} --exe FILE")
+    if game.platform == "linux" and not os.access(exe, os.X_OK):
+        raise NotExecutableError(f"{exe} is not executable", hint=f"chmod +x {exe}")

@@ -1,0 +1,298 @@
+"""What would be run to start a game. Pure: everything it needs to know is handed in, and nothing is touched."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from integ_runtime.content.installed import InstalledGame
+from integ_runtime.errors import LaunchError, ProgramMissingError
+from integ_runtime.launch.environment import clean, is_reserved, shown
+from integ_runtime.steam.tools import SteamTool, find_runtime
+
+Runner = Literal["native", "umu", "runtime", "bare", "steam"]
+VERB = "waitforexitandrun"
+
+UMU_RUNTIMES = {"1391110": "steamrt2", "1628350": "steamrt3", "4183110": "steamrt4", "4185400": "steamrt4-arm64"}
+"""Folder below umu's own that holds a Steam runtime, by the runtime's app id."""
+_STORES = frozenset({"gog", "egs", "amazon", "ubisoft", "humble", "itchio", "battlenet", "ea", "zoomplatform"})
+_SHARED = ("/home", "/opt", "/media", "/mnt", "/run/media", "/srv", "/tmp", "/var/tmp")  # noqa: S108 - names, nothing is written there
+"""What the container shows a game without being asked; the home folder comes to it."""
+_ORDER = {"systemd-run": 0, "gamescope": 1, "gamemoderun": 2, "mangohud": 3}
+_OPTIONAL = frozenset({"gamemoderun", "mangohud"})
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a plan has to know of this machine, read beforehand."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    home: Path
+    uid: int
+    umu_run: Path | None = None
+    umu_runtimes: frozenset[str] = frozenset()
+    """App ids of the runtimes that umu has fetched already."""
+    tools: tuple[SteamTool, ...] = ()
+    """What Steam keeps here: the runtimes are among them."""
+    steam_root: Path | None = None
+    programs: Mapping[str, Path | None] = field(default_factory=dict)
+    """Where each wrapper's program is; None when it is nowhere on PATH."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTool:
+    """A Proton build as a plan needs it: its name for people, and its tool manifest."""
+
+    version: str
+    tool: SteamTool
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    key: str
+    title: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(repr=False)
+    """What is set beyond what is passed on."""
+    environ: dict[str, str] = field(repr=False)
+    """The whole environment of the game."""
+    cwd: Path
+    runner: Runner
+    prefix: Path | None = None
+    """The folder above Wine's own prefix; None for native games."""
+    proton: str | None = None
+    notes: tuple[str, ...] = ()
+    """What was asked for and is not done, one sentence each."""
+    stop: tuple[str, ...] = ()
+    """What asks Wine to end everything in the prefix."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `launch --dry-run` prints it."""
+        return {
+            "argv": list(self.argv),
+            "env": shown(self.env),
+            "cwd": str(self.cwd),
+            "runner": self.runner,
+            "prefix": str(self.prefix) if self.prefix else None,
+            "proton": self.proton,
+        }
+
+
+def plan_native(
+    game: InstalledGame,
+    machine: Machine,
+    *,
+    wrappers: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+) -> LaunchPlan:
+    """Say how a Linux game would be started."""
+    exe = _executable(game)
+    front, notes = _wrapped(wrappers, machine)
+    own, more = _own(env)
+    return LaunchPlan(
+        key=game.key,
+        title=game.title,
+        argv=(*front, str(exe), *game.arguments, *args),
+        env=own,
+        environ={**clean(machine.environ), **own},
+        cwd=game.working_dir or exe.parent,
+        runner="native",
+        notes=(*notes, *more),
+    )
+
+
+def plan_windows(
+    game: InstalledGame,
+    build: BuildTool,
+    machine: Machine,
+    *,
+    prefix: Path,
+    runner: str = "auto",
+    wrappers: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    log_dir: Path | None = None,
+) -> LaunchPlan:
+    """
+    Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set.
+
+    Raises:
+        LaunchError: What the chosen way needs is not here; the hint says how to get it.
+    """
+    exe = _executable(game)
+    way = choose_runner(runner, build, machine)
+    program = _program(exe)
+    store = game.key.partition(":")[0]
+    set_by_us = {"STORE": store if store in _STORES else "none"}
+    if machine.environ.get("SteamVirtualGamepadInfo"):
+        set_by_us["SteamVirtualGamepadInfo"] = ""  # of an outer Steam session; an older Wine would see its pads twice
+    if log_dir is not None:
+        set_by_us["PROTON_LOG_DIR"] = str(log_dir)
+    outside = [str(each) for each in (game.path, prefix, build.tool.path) if not _is_shared(each, machine.home)]
+    if way == "umu":
+        set_by_us |= {
+            "PROTONPATH": str(build.tool.path),
+            "WINEPREFIX": str(prefix),
+            "GAMEID": "umu-default",
+            "PROTON_VERB": VERB,
+            "UMU_RUNTIME_UPDATE": "0",
+            "STEAM_COMPAT_INSTALL_PATH": str(game.path),
+        }
+        if outside:  # umu overwrites STEAM_COMPAT_MOUNTS
+            set_by_us["PRESSURE_VESSEL_FILESYSTEMS_RW"] = _joined(machine.environ.get("PRESSURE_VESSEL_FILESYSTEMS_RW", ""), outside)
+        inner = [str(machine.umu_run), *program]
+    else:
+        chain = _tool_chain(build, machine) if way == "runtime" else (build.tool,)
+        set_by_us |= {
+            "STEAM_COMPAT_DATA_PATH": str(prefix),
+            "STEAM_COMPAT_CLIENT_INSTALL_PATH": str(machine.steam_root or ""),  # Proton wants it to be there, even empty
+            "STEAM_COMPAT_INSTALL_PATH": str(game.path),
+            "STEAM_COMPAT_LIBRARY_PATHS": str(game.library_root or game.path.parent),
+            "STEAM_COMPAT_TOOL_PATHS": ":".join(str(each.path) for each in chain),
+            "STEAM_COMPAT_APP_ID": "0",
+            "SteamAppId": "0",  # without any id, protonfixes takes one from the digits in the prefix's path
+            "SteamGameId": "0",
+        }
+        if outside:
+            set_by_us["STEAM_COMPAT_MOUNTS"] = _joined(machine.environ.get("STEAM_COMPAT_MOUNTS", ""), outside)
+        inner = [word for tool in reversed(chain) for word in tool.command(VERB)] + list(program)
+    front, notes = _wrapped(wrappers, machine)
+    own, more = _own(env)
+    own = {**set_by_us, **own}
+    return LaunchPlan(
+        key=game.key,
+        title=game.title,
+        argv=(*front, *inner, *game.arguments, *args),
+        env=own,
+        environ={**clean(machine.environ), **own},
+        cwd=game.working_dir or exe.parent,
+        runner=way,
+        prefix=prefix,
+        proton=build.version,
+        notes=(*notes, *more),
+    )
+
+
+def choose_runner(asked: str, build: BuildTool, machine: Machine) -> Runner:
+    """
+    The way a Windows game is run: umu brings the container, else a Steam runtime is the container, bare only when it needs none.
+
+    Raises:
+        LaunchError: The way that was asked for can't be gone, or none can.
+    """
+    needs = build.tool.require_tool_appid
+    if asked == "bare":
+        return "bare"
+    if asked == "umu":
+        if machine.umu_run is None:
+            raise LaunchError("umu-run is not installed", hint="install umu-launcher, or: integ config set runner auto")
+        if machine.uid == 0:
+            raise LaunchError("umu-run refuses to run as root", hint="play as an ordinary user, or: integ config set runner bare")
+        return "umu"
+    if needs is None:
+        return "bare"
+    if asked == "auto" and machine.umu_run is not None and machine.uid != 0 and needs in machine.umu_runtimes:
+        return "umu"
+    if _find_runtime(needs, machine) is not None:
+        return "runtime"
+    known = needs in UMU_RUNTIMES
+    raise LaunchError(
+        f"{build.version} needs the Steam runtime {needs}, which is not on this machine" + ("" if known else " and unknown to Integ"),
+        hint=f"steam steam://install/{needs}"
+        + (", or: integ config set runner umu" if machine.umu_run and machine.uid else ", or: integ config set runner bare"),
+    )
+
+
+def split_wrapper(text: str) -> list[str]:
+    """
+    A wrapper as words; the player's text is never given to a shell.
+
+    Raises:
+        LaunchError: Its quotes do not match, or it is empty.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise LaunchError(f"the wrapper {text!r} can't be read: {error}", hint="quote it as a shell would need it") from error
+    if not words:
+        raise LaunchError("a wrapper is empty", hint="--wrapper mangohud")
+    return words
+
+
+def _wrapped(wrappers: Sequence[str], machine: Machine) -> tuple[list[str], list[str]]:
+    """Sorted into the order that works (compositor, then daemon, then overlay, then the player's own), with what was left out."""
+    notes: list[str] = []
+    found: list[tuple[int, list[str]]] = []
+    session = {machine.environ.get("XDG_CURRENT_DESKTOP"), machine.environ.get("XDG_SESSION_DESKTOP")}
+    for words in map(split_wrapper, wrappers):
+        name = Path(words[0]).name
+        if "gamescope" in session and name in {"gamescope", "mangohud"}:
+            notes.append(f"{name} is left out: this session is gamescope already")
+            continue
+        program = machine.programs.get(words[0])
+        if program is None:
+            if name in _OPTIONAL:
+                notes.append(f"{name} is left out: it is not installed")
+                continue
+            raise ProgramMissingError(f"the wrapper {words[0]} is not installed", hint="install it, or leave out --wrapper")
+        if name in {"gamescope", "systemd-run"} and words[-1] != "--":
+            words = [*words, "--"]
+        found.append((_ORDER.get(name, len(_ORDER) + 1), [str(program), *words[1:]]))
+    found.sort(key=lambda each: each[0])
+    return [word for _, words in found for word in words], notes
+
+
+def _own(env: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
+    taken: dict[str, str] = {}
+    notes: list[str] = []
+    for name, value in (env or {}).items():
+        if is_reserved(name):
+            notes.append(f"{name} is set by Integ and can't be changed")
+        elif not name or "=" in name or "\0" in name + value:
+            raise LaunchError(f"{name!r} can't be the name of a variable", hint="--env NAME=VALUE")
+        else:
+            taken[name] = value
+    return taken, notes
+
+
+def _program(exe: Path) -> tuple[str, ...]:
+    if exe.suffix.lower() == ".msi":
+        return "msiexec", "/i", "Z:" + str(exe).replace("/", "\\")
+    return (str(exe),)
+
+
+def _executable(game: InstalledGame) -> Path:
+    if game.executable is None:
+        again = f"integ import {game.key} --path {shlex.quote(str(game.path))} --exe FILE"
+        raise LaunchError(f"nothing in {game.title} says what starts it", hint=again)
+    return game.executable
+
+
+def _tool_chain(build: BuildTool, machine: Machine) -> tuple[SteamTool, ...]:
+    """Proton, what it runs in, what that runs in; innermost first."""
+    chain = [build.tool]
+    while (needs := chain[-1].require_tool_appid) is not None:
+        outer = _find_runtime(needs, machine)
+        if outer is None:
+            raise LaunchError(f"the Steam runtime {needs} is not on this machine", hint=f"steam steam://install/{needs}")
+        if outer in chain or len(chain) > 4:
+            raise LaunchError(f"the Steam runtime {needs} asks for itself", hint=f"steam steam://validate/{needs}")
+        chain.append(outer)
+    return tuple(chain)
+
+
+def _find_runtime(app_id: str, machine: Machine) -> SteamTool | None:
+    return find_runtime(machine.tools, app_id, root=machine.steam_root)
+
+
+def _is_shared(path: Path, home: Path) -> bool:
+    return any(path.is_relative_to(each) for each in (home, *_SHARED)) and not path.is_relative_to("/tmp/.X11-unix")  # noqa: S108
+
+
+def _joined(before: str, more: Sequence[str]) -> str:
+    return os.pathsep.join(dict.fromkeys([*(each for each in before.split(os.pathsep) if each), *more]))

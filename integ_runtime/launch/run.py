@@ -1,0 +1,312 @@
+"""Starting what a plan says, waiting for its end, stopping it on request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import signal
+import sys
+import termios
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.launch import supervisor
+from integ_runtime.launch.environment import is_secret, shown
+from integ_runtime.launch.plan import LaunchPlan
+from integ_runtime.launch.playtime import JOURNALS, SESSIONS, close_stale, left_behind
+from integ_server.contract.errors import BusyError, StorageError
+
+PATIENCE_S = 10.0
+"""How long a game that was asked to end may take before it is killed."""
+KEPT_LOGS = 10
+LOG_LIMIT_BYTES = 64 << 20
+PLAY_LOCK = "play.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOutcome:
+    exit_code: int
+    """The game's own; 128 + N when signal N ended it."""
+    log_path: Path | None
+    """None when the game had the terminal, or runs in Steam."""
+    seconds: float
+
+
+@contextlib.contextmanager
+def play_lock(game_dir: Path, *, shared: bool = False, doing: str = "it is being played") -> Iterator[int]:
+    """
+    Hold the right to the game's prefix; the descriptor may be inherited by the supervisor, which then holds it on.
+
+    Raises:
+        BusyError: The game runs.
+    """
+    game_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(game_dir / PLAY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="integ ps") from None
+        yield handle
+    finally:
+        os.close(handle)
+
+
+async def run_game(
+    plan: LaunchPlan,
+    *,
+    game_dir: Path,
+    log_dir: Path,
+    attach: bool,
+    on_started: Callable[[int], None] | None = None,
+    stop_when_asked: bool = True,
+    patience_s: float = PATIENCE_S,
+) -> LaunchOutcome:
+    """
+    Start *plan* and wait for its end; *on_started* hears the game's pid.
+
+    With *attach* the game has our standard streams, and on a terminal Ctrl-C and Ctrl-Z reach it as they would reach any program; without,
+    it has a session of its own and a log. With *stop_when_asked* SIGTERM and cancellation stop the game; without, cancellation leaves it.
+
+    Raises:
+        BusyError: The game, or another one in its prefix, runs already.
+        LaunchError: It could not be started; `NotExecutableError` and `ProgramMissingError` say why, where that is known.
+    """
+    with play_lock(game_dir, shared=plan.prefix is None) as lock:
+        orphan = left_behind(game_dir)
+        if orphan is not None and plan.prefix is not None:
+            raise BusyError(f"{plan.title} still runs (pid {orphan}), left by a play that was cut short", hint=f"kill {orphan}")
+        close_stale(game_dir)
+        terminal = attach and _has_terminal()
+        run_id = uuid.uuid4().hex
+        log_path = None if attach else _open_log(log_dir, plan)
+        env = {**plan.environ, "INTEG_RUN_ID": run_id}
+        if terminal and "TERM" in os.environ:
+            env.setdefault("TERM", os.environ["TERM"])
+        spec = {
+            "id": run_id,
+            "key": plan.key,
+            "argv": list(plan.argv),
+            "env": env,
+            "cwd": str(plan.cwd),
+            "own_session": not terminal,
+            "sessions": str(game_dir / SESSIONS),
+            "journal": str(game_dir / JOURNALS / f"{run_id}.json"),
+            "proton": plan.proton,
+            "patience_s": patience_s,
+            "log": str(log_path) if log_path else None,
+            "log_header": log_path.stat().st_size if log_path else 0,
+            "log_limit": LOG_LIMIT_BYTES,
+            "stop": {"argv": list(plan.stop), "env": plan.environ} if plan.stop else None,
+            "held": [lock],
+        }
+        child, status = _start_supervisor(spec, log_path=log_path, terminal=terminal, lock=lock)
+    return await _wait(child, status, plan, log_path, terminal=terminal, on_started=on_started, stop_when_asked=stop_when_asked)
+
+
+def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: bool, lock: int) -> tuple[int, int]:
+    """Its pid, and the descriptor on which it tells how the game goes. Its own file is run, so nothing of ours is imported."""
+    spec_out, spec_in = os.pipe()
+    status_out, status_in = os.pipe()
+    streams: list[int] = []
+    try:
+        # Onto itself: the copy in the child alone loses its close-on-exec, so no other thread's child inherits it.
+        actions = [(os.POSIX_SPAWN_DUP2, each, each) for each in (spec_out, status_in, lock)]
+        if log_path is not None:
+            streams = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)]
+            actions += [(os.POSIX_SPAWN_DUP2, streams[0], 0), (os.POSIX_SPAWN_DUP2, streams[1], 1), (os.POSIX_SPAWN_DUP2, streams[1], 2)]
+        argv = [sys.executable, "-I", "-S", supervisor.__file__, str(spec_out), str(status_in)]
+        clean = {"LC_ALL": "C.UTF-8", "PATH": os.defpath}
+        child = os.posix_spawn(sys.executable, argv, clean, file_actions=actions, setsid=not terminal, setsigmask=())
+        os.close(spec_out)
+        spec_out = -1
+        with os.fdopen(spec_in, "wb") as out:
+            spec_in = -1
+            out.write(json.dumps(spec).encode("ascii"))
+        return child, status_out
+    except OSError as error:
+        os.close(status_out)
+        raise LaunchError(f"no process could be started: {error.strerror}", hint="integ doctor") from error
+    finally:
+        for each in (spec_out, spec_in, status_in, *streams):
+            if each >= 0:
+                os.close(each)
+
+
+async def _wait(
+    child: int,
+    status: int,
+    plan: LaunchPlan,
+    log_path: Path | None,
+    *,
+    terminal: bool,
+    on_started: Callable[[int], None] | None,
+    stop_when_asked: bool,
+) -> LaunchOutcome:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(status, "rb", buffering=0)
+    )
+    looks = _terminal_looks() if terminal else None
+    asked: set[int] = set()
+
+    def stop() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+    outcome: LaunchOutcome | None = None
+    told_all = False
+    try:
+        with _signals(stop, terminal=terminal, wanted=stop_when_asked):
+            while (line := await _next_line(reader, stop if stop_when_asked else None, asked)) is not None:
+                event = json.loads(line)
+                if event["event"] == "failed":
+                    told_all = True
+                    raise _start_failure(int(event["errno"]), plan)
+                if event["event"] == "started" and on_started is not None:
+                    on_started(int(event["pid"]))
+                if event["event"] == "ended":
+                    outcome = LaunchOutcome(int(event["code"]), log_path, float(event["seconds"]))
+            told_all = True
+    finally:
+        transport.close()
+        if looks is not None:
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(0, termios.TCSADRAIN, looks)  # a game that was killed leaves it raw
+        _reap(child, wait=told_all)
+    if asked:
+        raise asyncio.CancelledError
+    if outcome is None:
+        raise LaunchError(f"what watched over {plan.title} ended before the game did", hint="integ ps")
+    return outcome
+
+
+async def _next_line(reader: asyncio.StreamReader, stop: Callable[[], None] | None, asked: set[int]) -> bytes | None:
+    """The next thing the supervisor says, None at its end; a cancellation becomes a request to stop, and the waiting goes on."""
+    while True:
+        try:
+            line = await reader.readline()
+        except asyncio.CancelledError:
+            if stop is None:
+                raise
+            asked.add(1)
+            stop()
+            continue
+        return line or None
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None], *, terminal: bool, wanted: bool) -> Iterator[None]:
+    """SIGTERM stops the game. On a terminal Ctrl-C is the game's, which gets it from the kernel as we do; the third one stops it."""
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    pressed = 0
+
+    def interrupted() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed >= 3:
+            stop()
+
+    taken = {signal.SIGTERM: stop, **({signal.SIGINT: interrupted} if terminal else {})}
+    before = {number: signal.getsignal(number) for number in taken}
+    for number, answer in taken.items():
+        loop.add_signal_handler(number, answer)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+def _start_failure(number: int, plan: LaunchPlan) -> LaunchError:
+    program = plan.argv[0]
+    if number in {errno.ENOENT, errno.ENOTDIR}:
+        if not plan.cwd.is_dir():
+            return ProgramMissingError(f"the folder {plan.cwd} is not there", hint=f"integ verify {plan.key}")
+        if Path(program).exists():
+            return ProgramMissingError(f"what {program} has to be run by is not there", hint="integ doctor")
+        return ProgramMissingError(f"{program} is not there", hint=f"integ verify {plan.key}")
+    if number in {errno.EACCES, errno.ENOEXEC, errno.EPERM}:
+        return NotExecutableError(f"{program} can't be executed: {os.strerror(number)}", hint=f"integ verify {plan.key}")
+    return LaunchError(f"{program} could not be started: {os.strerror(number)}", hint="integ doctor")
+
+
+def _open_log(log_dir: Path, plan: LaunchPlan) -> Path:
+    """A new log with its header; the oldest ones go."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    try:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            log = log_dir / (f"{stamp}.log" if not number else f"{stamp}-{number}.log")
+            try:
+                handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                break
+            except FileExistsError:
+                number += 1
+        with os.fdopen(handle, "wb") as out:
+            out.write(_header(plan).encode("utf-8", "replace"))
+        for old in sorted(log_dir.glob("*.log"))[:-KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"no log can be written in {log_dir}: {error.strerror}") from error
+    return log
+
+
+def _header(plan: LaunchPlan) -> str:
+    facts = {
+        "game": f"{plan.title} ({plan.key})",
+        "argv": json.dumps(_without_secrets(plan.argv)),
+        "cwd": str(plan.cwd),
+        "runner": plan.runner,
+        "proton": plan.proton or "-",
+        "prefix": str(plan.prefix or "-"),
+        "kernel": " ".join((os.uname().sysname, os.uname().release, os.uname().machine)),
+    }
+    lines = [f"# {name}: {value}" for name, value in facts.items()]
+    lines += [f"# env {name}={value}" for name, value in shown(plan.env).items()]
+    return "\n".join(lines) + "\n\n"
+
+
+def _without_secrets(argv: tuple[str, ...]) -> list[str]:
+    """Words such as `--password=x` without what stands behind the sign."""
+    said = []
+    for word in argv:
+        name, sign, _ = word.partition("=")
+        said.append(f"{name}=***" if sign and is_secret(name) else word)
+    return said
+
+
+def _has_terminal() -> bool:
+    """Whether our standard input is a terminal of which we are the foreground job."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _terminal_looks() -> list[Any] | None:
+    try:
+        return termios.tcgetattr(0)
+    except termios.error:
+        return None
+
+
+def _reap(child: int, *, wait: bool) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(child, 0 if wait else os.WNOHANG)

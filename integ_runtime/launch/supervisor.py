@@ -1,0 +1,305 @@
+"""
+The process that stands over a game until it has really ended; it outlives Integ, so that play time does too.
+
+Run as a script (`python -I supervisor.py SPEC_FD STATUS_FD`), so it imports nothing but the standard library, and little of that.
+It reads what to start as JSON from SPEC_FD, and tells how it went as JSON lines on STATUS_FD: `started`, `failed`, `ended`.
+
+Every signal it cares about is blocked and fetched by `sigtimedwait`, so nothing ever runs in a handler: SIGCHLD to reap,
+SIGTERM to stop the game, SIGINT and SIGHUP to be left to the game (they reach it by themselves when it shares our terminal).
+"""
+
+# ruff: noqa: PTH, S606 - pathlib would double what this process takes to start, and no shell is wanted
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.25
+"""How often the processes are looked at once the program that was started has ended."""
+TOUCH_S = 20.0
+"""How often the journal is touched: so much of a play is lost at most when this process is killed."""
+WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+
+SERVICES = frozenset(
+    name[:15]  # the kernel cuts names to 15 bytes
+    for name in (
+        "wineserver", "wineserver64", "wineserver32", "services.exe", "winedevice.exe", "plugplay.exe", "explorer.exe", "svchost.exe",
+        "rpcss.exe", "rundll32.exe", "conhost.exe", "winedbg.exe", "tabtip.exe", "iexplore.exe", "mscorsvw.exe", "wineconsole",
+        "start.exe", "xalia.exe", "crashpad_handler", "pv-adverb", "srt-bwrap", "bwrap", "reaper", "winemenubuilder.exe",
+    )
+)  # fmt: skip
+"""What Wine and the container leave running behind a game; waiting for them would count idle minutes as play."""
+
+
+class Supervisor:
+    def __init__(self, spec: dict[str, Any], status_fd: int) -> None:
+        self._spec = spec
+        self._status_fd = status_fd
+        self._child = 0
+        self._code: int | None = None
+        self._stop_sent = 0.0
+        self._killed = False
+        self._touched = 0.0
+        self._started = time.monotonic()
+
+    def run(self) -> int:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        began = _now_text()
+        self._write_journal(began)
+        failure = self._start()
+        if failure is not None:
+            self._drop_journal()
+            self._tell({"event": "failed", "errno": failure})
+            return 1
+        self._write_journal(began)
+        self._tell({"event": "started", "pid": self._child})
+        self._watch()
+        seconds = round(time.monotonic() - self._started, 3)
+        with contextlib.suppress(OSError):  # a full disk must not keep the exit code back
+            append_line(
+                self._spec["sessions"],
+                {
+                    "id": self._spec["id"],
+                    "started_at": began,
+                    "ended_at": _now_text(),
+                    "seconds": seconds,
+                    "exit_code": self._code,
+                    "proton": self._spec.get("proton"),
+                },
+            )
+            self._drop_journal()
+        self._tell({"event": "ended", "code": self._code, "seconds": seconds})
+        return 0
+
+    def _start(self) -> int | None:
+        """Start the program; the answer is the errno of what kept it from starting."""
+        told, tell = os.pipe()  # close-on-exec: nothing arrives when exec succeeds
+        child = os.fork()
+        if child == 0:
+            os.close(told)
+            self._become_the_game(tell)
+        os.close(tell)
+        with os.fdopen(told, "rb") as answer:
+            failure = answer.read()
+        if failure:
+            os.waitpid(child, 0)
+            return int(failure)
+        self._child = child
+        return None
+
+    def _become_the_game(self, tell: int) -> None:
+        try:
+            if self._spec["own_session"]:
+                os.setsid()
+            for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and ignoring would be inherited
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+            os.chdir(self._spec["cwd"])
+            os.execve(self._spec["argv"][0], self._spec["argv"], self._spec["env"])
+        except OSError as error:
+            os.write(tell, str(error.errno or errno.EIO).encode())
+        except (ValueError, UnicodeError):  # a NUL in an argument
+            os.write(tell, str(errno.EINVAL).encode())
+        finally:
+            os._exit(125)
+
+    def _watch(self) -> None:
+        while True:
+            alive = self._reap()
+            if not alive or (self._code is not None and not self._game_lives()):
+                return
+            self._housekeeping()
+            stopping = self._stop_sent and not self._killed
+            pause = POLL_S if self._code is not None or stopping else TOUCH_S
+            got = signal.sigtimedwait(WATCHED, pause)
+            if got is not None and got.si_signo == signal.SIGTERM:
+                self._stop()
+
+    def _reap(self) -> bool:
+        """Take in who has ended; False once there is nobody left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                if self._code is None:
+                    self._code = 125  # cannot be: our own child never went unnoticed
+                return False
+            if pid == 0:
+                return True
+            if pid == self._child:
+                code = os.waitstatus_to_exitcode(status)
+                self._code = 128 - code if code < 0 else code
+
+    def _game_lives(self) -> bool:
+        return any(name not in SERVICES and not name.startswith("pressure-vessel") for name in descendants(os.getpid()).values())
+
+    def _stop(self) -> None:
+        """Ask once; a second request, or the end of the patience, kills."""
+        if self._stop_sent:
+            self._kill()
+            return
+        self._stop_sent = time.monotonic()
+        self._ask_wine()
+        _send(signal.SIGTERM, descendants(os.getpid()))
+
+    def _ask_wine(self) -> None:
+        ask = self._spec.get("stop")
+        if not ask:
+            return
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(OSError):
+                silence = os.open(os.devnull, os.O_RDWR)
+                for number in (0, 1, 2):
+                    os.dup2(silence, number)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+                os.execve(ask["argv"][0], ask["argv"], ask["env"])
+            os._exit(127)
+
+    def _kill(self) -> None:
+        self._killed = True
+        for _ in range(20):  # whoever forks while we kill is caught in the next round
+            alive = descendants(os.getpid())
+            if not alive:
+                return
+            _send(signal.SIGKILL, alive)
+            time.sleep(0.01)
+            if not self._reap():
+                return
+
+    def _housekeeping(self) -> None:
+        now = time.monotonic()
+        if self._stop_sent and not self._killed and now - self._stop_sent > self._spec["patience_s"]:
+            self._kill()
+        if now - self._touched >= TOUCH_S:
+            self._touched = now
+            with contextlib.suppress(OSError):
+                os.utime(self._spec["journal"])
+            self._cut_log()
+
+    def _cut_log(self) -> None:
+        """A game that writes without end must not fill the disk: past the limit its log starts again below the header."""
+        with contextlib.suppress(OSError):
+            log = self._spec.get("log")
+            if log and os.stat(log).st_size > self._spec["log_limit"]:
+                os.truncate(log, self._spec["log_header"])
+                with open(log, "ab") as out:
+                    out.write(b"[what stood here was cut: the log had grown too long]\n")
+
+    def _write_journal(self, began: str) -> None:
+        body = {
+            "id": self._spec["id"],
+            "key": self._spec["key"],
+            "started_at": began,
+            "pid": os.getpid(),
+            "pid_start": started_at_tick(os.getpid()),
+            "boot_id": boot_id(),
+            "game_pid": self._child,
+            "proton": self._spec.get("proton"),
+        }
+        file = self._spec["journal"]
+        with contextlib.suppress(OSError):  # a full disk costs the record, not the game
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            with open(f"{file}.tmp", "w", encoding="ascii") as out:
+                json.dump(body, out)
+            os.replace(f"{file}.tmp", file)
+
+    def _drop_journal(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._spec["journal"])
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # Integ may be gone; the game goes on
+            os.write(self._status_fd, json.dumps(event).encode() + b"\n")
+
+
+def descendants(root: int) -> dict[int, str]:
+    """Names of all living processes below *root*, by pid, as the kernel cuts them; zombies are not living."""
+    parents: dict[int, list[int]] = {}
+    names: dict[int, str] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        found = _stat(int(name))
+        if found is not None:
+            comm, state, parent, _ = found
+            parents.setdefault(parent, []).append(int(name))
+            if state not in "ZX":
+                names[int(name)] = comm
+    below: dict[int, str] = {}
+    waiting = list(parents.get(root, ()))
+    while waiting:
+        pid = waiting.pop()
+        waiting.extend(parents.get(pid, ()))
+        if pid in names:
+            below[pid] = names[pid]
+    return below
+
+
+def started_at_tick(pid: int) -> int | None:
+    """When *pid* started, in clock ticks since the boot; with the boot id it names a process for good. None: no such process."""
+    found = _stat(pid)
+    return None if found is None or found[1] in "ZX" else found[3]
+
+
+def boot_id() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def append_line(file: str | os.PathLike[str], body: dict[str, Any]) -> None:
+    """Add *body* as one line, on the disk before it returns; a line that a crash left unfinished is ended first."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, (b"\n" if torn else b"") + json.dumps(body).encode("ascii") + b"\n")
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _stat(pid: int) -> tuple[str, str, int, int] | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    start, end = text.find(b"("), text.rfind(b")")  # a name may hold blanks and brackets
+    rest = text[end + 2 :].split()
+    if start < 0 or len(rest) < 20:
+        return None
+    return text[start + 1 : end].decode("utf-8", "replace"), rest[0].decode(), int(rest[1]), int(rest[19])
+
+
+def _send(number: signal.Signals, pids: dict[int, str]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
+
+
+def _now_text() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def main() -> int:
+    spec_fd, status_fd = int(sys.argv[1]), int(sys.argv[2])
+    with os.fdopen(spec_fd, "rb") as source:
+        spec = json.loads(source.read())
+    for inherited in (status_fd, *spec["held"]):
+        os.set_inheritable(inherited, False)  # the locks and this pipe are ours, not the game's
+    return Supervisor(spec, status_fd).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
