@@ -13,7 +13,7 @@ import typer
 from typer._click.exceptions import ClickException
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from integ_cli.command_table import COMMANDS, PANELS, Entry, Group
+from integ_cli.command_table import COMMANDS, EXAMPLES, PANELS, Entry, Group
 from integ_cli.exit_codes import ExitCode, exit_code_for
 from integ_cli.output import Output
 from integ_cli.traits import traits_of
@@ -33,18 +33,23 @@ class IntegCommand(TyperCommand):
         self.params += _common_options(long=self.traits.long, asks=self.traits.asks)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        formatter.write_paragraph()
-        formatter.write("Examples:\n")
-        for example in self.traits.examples:
-            formatter.write(f"  $ {example}\n")
+        _write_examples(formatter, self.traits.examples)
+
+
+def _write_examples(formatter: Any, examples: Sequence[str]) -> None:
+    formatter.write_paragraph()
+    formatter.write("Examples:\n")
+    for example in examples:
+        formatter.write(f"  $ {example}\n")
 
 
 class LazyGroup(TyperGroup):
     """Commands by name; a module is imported when its command is asked for."""
 
-    def __init__(self, name: str, panels: dict[str, dict[str, Entry | Group]], **options: Any) -> None:
+    def __init__(self, name: str, panels: dict[str, dict[str, Entry | Group]], examples: Sequence[str], **options: Any) -> None:
         super().__init__(name=name, rich_markup_mode=None, context_settings=_CONTEXT, **options)
         self._panels = panels
+        self._examples = examples
         self._entries = {name: entry for panel in panels.values() for name, entry in panel.items()}
         self.commands = cast("Any", dict.fromkeys(self._entries))  # the names, for "did you mean"
 
@@ -61,6 +66,9 @@ class LazyGroup(TyperGroup):
             with formatter.section(panel):
                 formatter.write_dl([(name, entry.help) for name, entry in entries.items()])
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        _write_examples(formatter, self._examples)
+
 
 def build_root() -> LazyGroup:
     """The command `integ`, with none of its commands loaded."""
@@ -72,11 +80,11 @@ def build_root() -> LazyGroup:
     return LazyGroup(
         "integ",
         PANELS,
+        EXAMPLES,
         help="Every game you own on Steam and GOG in one terminal. Without a command: the browser.",
         params=[_flag(name, told, _answered_before_the_parser) for name, told in flags],
         invoke_without_command=True,
         callback=_without_a_command,
-        epilog="integ COMMAND --help shows a command's options and examples.",
     )
 
 
@@ -94,7 +102,7 @@ def find_command(path: Sequence[str]) -> Any:
 def _build(name: str, entry: Entry | Group) -> Any:
     if isinstance(entry, Group):
         panels: dict[str, dict[str, Entry | Group]] = {"Commands": dict(entry.entries)}
-        return LazyGroup(name, panels, help=entry.help, no_args_is_help=False)
+        return LazyGroup(name, panels, entry.examples, help=entry.help)
     module, _, function = entry.where.partition(":")
     callback: Callable[..., Any] = getattr(import_module(f"integ_cli.commands.{module}"), function)
     one = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -145,7 +153,7 @@ def _common_options(*, long: bool, asks: bool) -> list[Any]:
 
 def _flag(name: str, told: str, callback: Callable[[Any, Any, Any], None], *, short: str = "", count: bool = False) -> TyperOption:
     names = [short, name] if short else [name]
-    switch: dict[str, Any] = {"count": True, "default": 0} if count else {"is_flag": True, "default": False}
+    switch: dict[str, Any] = {"count": True, "default": 0, "type": int} if count else {"is_flag": True, "default": False}
     return TyperOption(param_decls=names, help=told, callback=callback, expose_value=False, show_default=False, **switch)
 
 

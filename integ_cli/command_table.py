@@ -17,8 +17,11 @@ class Entry(NamedTuple):
 
 class Group(NamedTuple):
     help: str
+    examples: tuple[str, ...]
     entries: dict[str, Entry]
 
+
+EXAMPLES = ("integ login gog", "integ sync", "integ launch disco-elysium", "integ install --help")
 
 PANELS: dict[str, dict[str, Entry | Group]] = {
     LIBRARY: {
@@ -39,6 +42,7 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),
         "proton": Group(
             "Proton versions: list, choose, check, remove",
+            ("integ proton list", "integ proton available"),
             {
                 "list": Entry("proton:list_builds", "List the Proton versions on this machine"),
                 "available": Entry("proton:available", "List the versions that can be installed"),
@@ -57,6 +61,7 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "doctor": Entry("doctor:doctor", "Say what is missing on this machine, and what mends it"),
         "config": Group(
             "Settings: read and write them",
+            ("integ config list",),
             {
                 "list": Entry("settings:list_settings", "List all settings and where each comes from"),
                 "get": Entry("settings:get", "Print one setting", "setting"),

@@ -34,6 +34,8 @@ _WITH_A_VALUE = {
     *("--steam-id", "--account"),
 }
 
+_ROOT_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
+
 Offer = tuple[str, str]
 
 SCRIPTS = {
@@ -119,7 +121,7 @@ def _with_line(file: Path, line: str) -> str:
 
 
 def _this_shell() -> str:
-    import shellingham
+    import shellingham  # type: ignore[import-untyped]
 
     try:
         return str(shellingham.detect_shell()[0])
@@ -168,9 +170,7 @@ def offered(before: Sequence[str], typed: str) -> list[Offer]:
     if rest:
         return _fitting(((shell, "") for shell in _FIXED["shell"]), typed) if rest[-1].endswith("-completion") else []
     if typed.startswith("-"):
-        return (
-            [] if path else _fitting(((name, "") for name in ("--help", "--version", "--install-completion", "--show-completion")), typed)
-        )
+        return [] if path else _fitting(((name, "") for name in _ROOT_OPTIONS), typed)
     return _fitting(((name, entry.help) for name, entry in entries.items()), typed)
 
 
