@@ -35,6 +35,7 @@ KNOWN: dict[str, str] = {
     "feed.down": "api.github.com answers 502",
     "feed.html": "200 with an HTML page where JSON belongs",
     "feed.no_assets": "every release is still being built: empty asset lists",
+    "feed.newest_empty": "the newest stable release has an empty asset list, as in the hours before its build is done",
     "feed.no_checksum": "releases hold no checksum file and no digest",
     "feed.wrong_checksum": "the published checksum is that of another file, the API's digest too",
     "feed.checksum_garbage": "the checksum file holds no checksum",

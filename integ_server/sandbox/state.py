@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from random import Random
 from typing import TypeVar
 
 from integ_server.sandbox.faults import Faults
@@ -57,7 +57,6 @@ class SandboxState:
         """Unix seconds; a test may put another clock here to let codes and links run out."""
         self._parts: dict[type[object], object] = {}
         self._lock = threading.Lock()
-        self._luck = Random(f"secrets {world.seed}")
 
     def part(self, kind: type[T]) -> T:
         """The one *kind* of this sandbox, made on first use."""
@@ -68,6 +67,5 @@ class SandboxState:
             return found
 
     def secret(self, digits: int = 32) -> str:
-        """Hex digits that were not handed out before: codes, tokens, nonces, signatures."""
-        with self._lock:
-            return f"{self._luck.getrandbits(4 * digits):0{digits}x}"
+        """Hex digits for codes, tokens, nonces and signatures; by chance, so that a sandbox started anew repeats none."""
+        return secrets.token_hex(digits // 2)

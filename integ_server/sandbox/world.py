@@ -121,7 +121,7 @@ class World:
 
     name: WorldName
     seed: int
-    titles: tuple[WorldTitle, ...]
+    titles: tuple[WorldTitle, ...] = field(repr=False)
     steam_id: str
     """64-bit id as text."""
     steam_key: str = field(repr=False)

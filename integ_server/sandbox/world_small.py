@@ -18,7 +18,7 @@ def small_titles(seed: int) -> tuple[WorldTitle, ...]:
         return f"{luck.getrandbits(160):040x}"
 
     return (
-        *_with_content(),
+        *installable_titles(),
         WorldTitle(  # on both stores, joined by GamesDB although the stores spell it differently
             slug="tin-harbour",
             title="Tin Harbour",
@@ -82,7 +82,7 @@ def small_titles(seed: int) -> tuple[WorldTitle, ...]:
     )
 
 
-def _with_content() -> tuple[WorldTitle, ...]:
+def installable_titles() -> tuple[WorldTitle, ...]:
     """The games that can really be installed and started."""
     keep = "Quay Works"
     return (

@@ -1,0 +1,121 @@
+"""The releases that the sandbox's GitHub publishes: 130 of GE-Proton over all its eras of naming, a few of other families."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from integ_server.sandbox.proton_archive import ArchiveName
+
+_NEWEST_AT = 1_787_908_211
+"""2026-08-28T09:10:11Z, the day of GE-Proton11-6."""
+_DIGESTS_SINCE = _NEWEST_AT - 65 * 86_400
+"""GitHub gives digests for what was uploaded since some day; here that is the era of 11."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of a release: an archive, or the checksum of one."""
+
+    id: int
+    name: str
+    archive: ArchiveName
+    """What it holds, or what it is the checksum of."""
+    is_checksum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    id: int
+    tag: str
+    published_at: int
+    """Unix seconds."""
+    assets: tuple[Asset, ...]
+    """By name, as GitHub sorts them: aarch64 comes before the file without any architecture."""
+    draft: bool = False
+    prerelease: bool = False
+
+    @property
+    def published_text(self) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.published_at))
+
+    @property
+    def has_digests(self) -> bool:
+        return self.published_at >= _DIGESTS_SINCE
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    id: int
+    owner: str
+    name: str
+    releases: tuple[Release, ...]
+    """Newest first, drafts included."""
+
+
+@lru_cache(maxsize=1)
+def repositories() -> dict[str, Repository]:
+    """By `owner/name`, lower case."""
+    found = (
+        Repository(110_000_001, "GloriousEggroll", "proton-ge-custom", _ge()),
+        Repository(110_000_002, "Open-Wine-Components", "umu-proton", _umu()),
+        Repository(110_000_003, "CachyOS", "proton-cachyos", _cachyos()),
+    )
+    return {f"{one.owner}/{one.name}".lower(): one for one in found}
+
+
+def _ge() -> tuple[Release, ...]:
+    """Three tags of the old scheme, the odd ones of era 7, no 10-5, a release that never got its files, a pre-release, a draft."""
+    tags = ["7.0rc6-GE-1", "6.21-GE-2", "7.3-GE-1"]
+    tags += [{50: "GE=Proton7-50", 51: "GE-Proton7-51-diablo_4_beta"}.get(number, f"GE-Proton7-{number}") for number in range(29, 56)]
+    tags += [f"GE-Proton8-{number}" for number in range(1, 33)]
+    tags += [f"GE-Proton9-{number}" for number in range(1, 28)]
+    tags += [f"GE-Proton10-{number}" for number in range(1, 35) if number != 5]
+    tags += [f"GE-Proton11-{number}" for number in range(1, 9)]
+    newest = tags.index("GE-Proton11-6")
+    releases = []
+    for index, tag in enumerate(tags):
+        published_at = _NEWEST_AT - 12 * 86_400 * (newest - index)
+        release_id = 91_000_000 + index
+        assets = () if tag == "GE-Proton9-12" else _assets(release_id, _ge_stems(tag), tag, published_at)
+        draft, prerelease = tag == "GE-Proton11-8", tag == "GE-Proton11-7"
+        releases.append(Release(release_id, tag, published_at, assets, draft=draft, prerelease=prerelease))
+    return tuple(reversed(releases))
+
+
+def _ge_stems(tag: str) -> tuple[str, ...]:
+    """The archives of a tag without their `.tar.gz`; each is also the top folder inside."""
+    if not tag.startswith("GE"):
+        return (f"Proton-{tag}",)
+    if not tag.startswith("GE-Proton11-"):
+        return (tag,)
+    return (f"{tag}-aarch64", tag) if int(tag.rpartition("-")[2]) < 4 else (f"{tag}-aarch64", f"{tag}-x86_64")
+
+
+def _umu() -> tuple[Release, ...]:
+    tags = ("UMU-Proton-9.0-3", "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-4e")
+    made = [Release(92_000_000 + at, tag, day, _assets(92_000_000 + at, (tag,), tag, day)) for at, tag, day in _dated(tags)]
+    return tuple(reversed(made))
+
+
+def _cachyos() -> tuple[Release, ...]:
+    tags = ("cachyos-10.0-20250714-slr", "cachyos-10.0-20250807-slr")
+    made = []
+    for at, tag, day in _dated(tags):
+        stems = tuple(f"proton-{tag}-{machine}" for machine in ("arm64", "x86_64", "x86_64_v3"))
+        made.append(Release(93_000_000 + at, tag, day, _assets(93_000_000 + at, stems, tag, day, packing="xz")))
+    return tuple(reversed(made))
+
+
+def _dated(tags: tuple[str, ...]) -> list[tuple[int, str, int]]:
+    return [(at, tag, _NEWEST_AT - 20 * 86_400 * (len(tags) - at)) for at, tag in enumerate(tags)]
+
+
+def _assets(release_id: int, stems: tuple[str, ...], tag: str, made_at: int, *, packing: str = "gz") -> tuple[Asset, ...]:
+    named = []
+    for stem in stems:
+        archive = ArchiveName(tag if stem == tag or tag.startswith("GE-") else stem, stem, made_at, packing)
+        named += [(f"{stem}.sha512sum", archive, True), (f"{stem}.tar.{packing}", archive, False)]
+    named.sort(key=lambda entry: entry[0])
+    return tuple(Asset(10 * release_id + at, name, archive, is_checksum) for at, (name, archive, is_checksum) in enumerate(named))

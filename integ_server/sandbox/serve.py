@@ -1,0 +1,96 @@
+"""Run a sandbox on a loopback port of this machine, in a thread of its own, without a word in anybody's log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from integ_server.sandbox.app import Sandbox
+
+_READY_S = 10
+
+
+def _silent() -> logging.Logger:
+    logger = logging.getLogger("integ.sandbox.server")
+    logger.disabled = True
+    return logger
+
+
+class _QuietProtocol(H11Protocol):
+    """A body that breaks off on purpose is a fault that was asked for, not one to report."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.logger = _silent()
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers, and stops at once when it is told to."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def main_loop(self) -> None:
+        assert self._stop is not None
+        seconds = 0
+        while not self._stop.is_set():
+            await self.on_tick(10 * seconds)  # renews the Date header
+            seconds += 1
+            try:
+                await asyncio.wait_for(self._stop.wait(), 1)
+            except TimeoutError:
+                continue
+
+    def stop(self) -> None:
+        """From any thread."""
+        self.should_exit = self.force_exit = True
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+
+@contextmanager
+def serve(sandbox: Sandbox, port: int = 0) -> Iterator[str]:
+    """
+    Answer on 127.0.0.1 while the block runs; yields the address, ready to be asked. Port 0: any free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    config = uvicorn.Config(
+        sandbox.app,
+        http=_QuietProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=1 << 18,
+    )
+    server = _Server(config)
+    with socket.create_server(("127.0.0.1", port)) as door:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[door])), name="integ-sandbox", daemon=True)
+        thread.start()
+        try:
+            if not server.ready.wait(_READY_S):
+                raise OSError("the sandbox did not start")
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            sandbox.state.closing.set()
+            server.stop()
+            thread.join(_READY_S)
