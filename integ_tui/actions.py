@@ -1,0 +1,157 @@
+"""What the browser can do with the library's games, as activities: sync, play, install, uninstall."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from integ_runtime.cache.records import ReleaseRow
+from integ_runtime.progress import Progress, Report
+from integ_server.contract.errors import IntegError, PartialError
+from integ_tui.wording import clean, counted, size, span, store_name
+
+if TYPE_CHECKING:
+    from integ_tui.activities import Activities
+    from integ_tui.parts import LaunchOutcome, Parts
+
+SYNC = "sync"
+
+
+class Actions:
+    """Starts what the screens ask for; tells the end as a toast, and the library's watchers that it changed."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        activities: Activities,
+        *,
+        told: Callable[..., None],
+        failed: Callable[[IntegError], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._activities = activities
+        self._told = told
+        self._failed = failed
+        self._changed = changed
+        self.last_log: tuple[str, Path] | None = None
+        """Title and log of the game that failed last."""
+
+    def sync(self, providers: Sequence[str] = ()) -> bool:
+        def done(outcome: object) -> None:
+            self._changed()
+            self._told(sync_words(getattr(outcome, "accounts", [])), title="Library")
+
+        def failed(error: IntegError) -> None:
+            if isinstance(error, PartialError):
+                self._changed()
+            self._failed(error)
+
+        label = f"Sync {', '.join(map(store_name, providers))}" if providers else "Sync"
+        return self._activities.start(SYNC, label, lambda report: self._parts.sync(providers, report=report), done=done, on_error=failed)
+
+    # playing
+
+    def play(self, release: ReleaseRow, title_id: str) -> bool:
+        """Run the game with its output in a log, watched until it ends."""
+        title = clean(release.title)
+
+        async def work(report: Report) -> LaunchOutcome:
+            report(Progress("starting"))
+            plan = await self._parts.launcher.plan(release.key)
+            report(Progress("running"))
+            return await self._parts.launcher.run(plan, attach=False)
+
+        return self._activities.start(
+            f"play-{release.key}",
+            title,
+            work,
+            done=lambda outcome: self.ended(title, outcome),
+            title_id=title_id,
+            stop_question=f"Stop {title}? What it has not saved is lost.",
+            on_error=self._not_started,
+        )
+
+    def ended(self, title: str, outcome: LaunchOutcome) -> None:
+        """Say how a game ended, and keep the log of one that failed."""
+        self._changed()
+        if outcome.exit_code == 0:
+            self._told(f"{title} ended after {span(outcome.seconds)}.", title="Played")
+            return
+        ending = f"with exit code {outcome.exit_code}" if outcome.exit_code < 128 else f"by signal {outcome.exit_code - 128}"
+        lines = f"{title} ended {ending} after {span(outcome.seconds)}."
+        if outcome.log_path is not None:
+            self.last_log = (title, outcome.log_path)
+            lines += "\n→ L shows its log"
+        self._told(lines, title="The game failed", severity="error", timeout=10)
+
+    def _not_started(self, error: IntegError) -> None:
+        self._changed()
+        self._failed(error)
+
+    # installing
+
+    async def install_plan(self, release: ReleaseRow) -> Mapping[str, Any]:
+        return await self._parts.games.plan(release.key, await _default_options())
+
+    def install(self, release: ReleaseRow) -> bool:
+        title = clean(release.title)
+
+        async def work(report: Report) -> Mapping[str, Any]:
+            return await self._parts.games.install(release.key, await _default_options(), report=report)
+
+        return self._activities.start(f"install-{release.key}", f"Install {title}", work, done=lambda done: self._installed(title, done))
+
+    def _installed(self, title: str, done: Mapping[str, Any]) -> None:
+        self._changed()
+        path = clean(str(done.get("path") or ""))
+        self._told(f"{title} is installed{f' in {path}' if path else ''}.", title="Installed")
+
+    def uninstall(self, release: ReleaseRow) -> bool:
+        title = clean(release.title)
+
+        def work(report: Report) -> Awaitable[Mapping[str, Any]]:
+            return self._parts.games.uninstall(release.key, report=report)
+
+        return self._activities.start(f"install-{release.key}", f"Uninstall {title}", work, done=lambda _: self._uninstalled(title))
+
+    def _uninstalled(self, title: str) -> None:
+        self._changed()
+        self._told(f"{title} is uninstalled; its saves and prefix are kept.", title="Uninstalled")
+
+
+def sync_words(accounts: Sequence[Mapping[str, Any]]) -> str:
+    """One line an account: what a sync changed."""
+    lines = []
+    for each in accounts:
+        changes = [f"{each.get(kind) or 0:,} {kind}" for kind in ("added", "changed", "removed") if each.get(kind)]
+        total = counted(int(each.get("total") or 0), "game")
+        lines.append(f"{store_name(str(each.get('provider')))}: {total}, {', '.join(changes) or 'nothing new'}")
+    return "\n".join(lines) or "Up to date."
+
+
+def plan_words(plan: Mapping[str, Any]) -> str:
+    """What the player is asked to agree to before an install."""
+    lines = []
+    if plan.get("download_bytes"):
+        lines.append(f"Download  {size(int(plan['download_bytes']))}")
+    if plan.get("disk_bytes"):
+        lines.append(f"On disk   {size(int(plan['disk_bytes']))}")
+    if plan.get("platform"):
+        lines.append(f"For       {clean(str(plan['platform']))}{', ' + clean(str(plan['language'])) if plan.get('language') else ''}")
+    if plan.get("path"):
+        lines.append(f"Into      {clean(str(plan['path']))}")
+    return "\n".join(lines)
+
+
+async def _default_options() -> Any:
+    """The runtime's own defaults; read in a thread, since this import is a heavy one."""
+
+    def options() -> Any:
+        from integ_runtime.content.games import InstallOptions
+
+        return InstallOptions()
+
+    return await asyncio.to_thread(options)

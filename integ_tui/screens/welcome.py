@@ -1,0 +1,54 @@
+"""The first thing a new player sees: what Integ found on this machine, and how to sign in."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Center, Horizontal, Middle, Vertical
+from textual.widgets import Button, Label
+
+from integ_tui.screens.base import IntegScreen
+from integ_tui.wording import counted
+
+
+class WelcomeScreen(IntegScreen[str | None]):
+    """Gives the store to sign in to, `look` for the library as it is, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "choose('steam')", "Steam", id="welcome.steam", tooltip="Sign in to Steam"),
+        Binding("g", "choose('gog')", "GOG", id="welcome.gog", tooltip="Sign in to GOG"),
+        Binding("l,escape", "choose('look')", "Library", id="welcome.look", tooltip="Go to the library without signing in"),
+        Binding("right,down,j", "app.focus_next", "Next", show=False, id="welcome.next"),
+        Binding("left,up,k", "app.focus_previous", "Previous", show=False, id="welcome.previous"),
+    ]
+
+    def __init__(self, installed: int) -> None:
+        super().__init__()
+        self.installed = installed
+        """Games that were found on this machine."""
+
+    def compose_content(self) -> ComposeResult:
+        games = counted(self.installed, "installed game")
+        found = f"Found on this machine: Steam, with {games}." if self.installed else "Steam was not found on this machine."
+        with Middle(), Center(), Vertical(classes="box"):
+            yield Label("Welcome to Integ", classes="box-title")
+            yield Label("Every game you own on Steam and GOG, in one terminal.", classes="box-line")
+            yield Label(found, id="found", markup=False, classes="box-line")
+            yield Label("Sign in to a store to see the games you own there.", classes="box-line")
+            with Horizontal(classes="box-buttons"):
+                yield Button("Steam", id="steam", variant="primary")
+                yield Button("GOG", id="gog", variant="primary")
+                yield Button("Library", id="look")
+
+    def on_mount(self) -> None:
+        self.query_one("#steam", Button).focus()
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id)
+
+    def action_choose(self, what: str) -> None:
+        self.dismiss(what)

@@ -1,0 +1,71 @@
+"""What is going on, one line each: a word, how far it is, how to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.strip import Strip
+from textual.widget import Widget
+
+from integ_runtime.progress import Progress
+from integ_tui.activities import ActivityView
+from integ_tui.wording import clean, fit, size
+
+MOST_LINES = 3
+
+
+class ActivityBar(Widget):
+    """Nothing high while nothing goes on."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"activity-bar--label", "activity-bar--bar", "activity-bar--dim"}
+
+    views: reactive[tuple[ActivityView, ...]] = reactive((), init=False)
+
+    def watch_views(self, old: Sequence[ActivityView], new: Sequence[ActivityView]) -> None:
+        if min(len(old), MOST_LINES) != min(len(new), MOST_LINES):
+            self.styles.height = min(len(new), MOST_LINES)
+        self.refresh()
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return min(len(self.views), MOST_LINES)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y >= len(self.views):
+            return Strip.blank(width, self.rich_style)
+        label, bar, dim = (self.get_component_rich_style(f"activity-bar--{part}") for part in ("label", "bar", "dim"))
+        more = len(self.views) - MOST_LINES
+        if more > 0 and y == MOST_LINES - 1:
+            return Strip([Segment(fit(f" and {more + 1} more", width), dim)], width)
+        view = self.views[y]
+        amount, share = how_far(view.progress)
+        name_width = min(max(12, width // 2), width - 2)
+        bar_width = 0 if share is None else max(0, min(24, width - name_width - len(amount) - 6))
+        done = 0 if share is None else round(bar_width * share)
+        segments = [Segment(f" {fit(view.label, name_width)}", label)]
+        if bar_width >= 4:
+            segments += [Segment(" "), Segment("█" * done, bar), Segment("░" * (bar_width - done), dim)]
+        segments.append(Segment(f" {amount}", dim))
+        return Strip(segments).adjust_cell_length(width, self.rich_style)
+
+
+def how_far(progress: Progress | None) -> tuple[str, float | None]:
+    """*progress* in words, and its share of the whole when that is known."""
+    if progress is None:
+        return "", None
+    words = [clean(progress.message or progress.stage)]
+    share: float | None = None
+    if progress.done_bytes is not None:
+        words.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}" if progress.total_bytes else size(progress.done_bytes))
+        share = progress.done_bytes / progress.total_bytes if progress.total_bytes else None
+    elif progress.done is not None:
+        words.append(f"{progress.done:,} of {progress.total:,}" if progress.total else f"{progress.done:,}")
+        share = progress.done / progress.total if progress.total else None
+    if share is not None:
+        share = max(0.0, min(1.0, share))
+        words.append(f"{share:.0%}")
+    return " ".join(word for word in words if word), share
