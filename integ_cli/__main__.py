@@ -14,9 +14,9 @@ def main() -> None:
         print(f"integ {VERSION}")  # noqa: T201 - the writer would be the only import
         return
     if "_INTEG_COMPLETE" in os.environ or argv[:1] in (["--install-completion"], ["--show-completion"]):
-        from integ_cli import completion
+        from integ_cli.completion import main as complete
 
-        sys.exit(completion.main(argv))
+        sys.exit(complete(argv))
     from integ_cli.app import run
 
     sys.exit(run(argv))

@@ -47,6 +47,8 @@ def launch(
             args=arguments or [],
             required_proton=await runtime.library.required_proton(release.key),
         )
+        for note in plan.notes:
+            out.warn(note)
         if dry_run:
             return plan.as_dict(), 0
         outcome = await runtime.launcher.run(plan, attach=not out.as_json)
@@ -60,8 +62,9 @@ def launch(
         out.result("launch", data, f"cd {shlex.quote(str(data['cwd']))}", shown)
         return
     out.result("launch", data)
-    ended = f" and exited with {code}; log: {data['log_path']}" if code else "."
-    out.note(f"{release.title} ran for {duration(data['seconds'])}{ended}")
+    out.note(f"{release.title} ran for {duration(data['seconds'])}" + (f" and exited with {code}." if code else "."))
+    if code and data["log_path"]:
+        out.note(f"Its log: {data['log_path']}")
     if code:
         raise typer.Exit(code)
 

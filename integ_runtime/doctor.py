@@ -1,0 +1,308 @@
+"""
+What is missing on this machine, and the command that mends it.
+
+Every check looks, none changes anything. What it looks at stands below one root folder, so that a test can lay out a machine.
+Source of the limits: proton-ge-custom's log header (file descriptors, memory maps), pressure-vessel's documentation (user namespaces).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from integ_runtime.packages import Packages, read_packages
+from integ_runtime.secrets import key_place
+from integ_runtime.settings import RuntimeSettings
+from integ_runtime.steam.library import SteamSnapshot
+from integ_server.contract.errors import IntegError
+
+if TYPE_CHECKING:
+    from integ_runtime.runtime import Runtime
+
+State = Literal["ok", "warn", "fail"]
+
+FILES_WANTED = 524_288
+MAPS_WANTED = 1_048_576
+SPACE_TIGHT_BYTES = 10 << 30
+SPACE_NONE_BYTES = 1 << 30
+_UMU_RUNTIMES = ("steamrt2", "steamrt3", "steamrt4")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    state: State
+    found: str
+    mend: str = ""
+    """A command to type, or an empty text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the checks look at."""
+
+    settings: RuntimeSettings
+    environ: Mapping[str, str]
+    packages: Packages
+    root: Path
+    """`/`, but for tests."""
+
+    def number(self, path: str) -> int | None:
+        """What a file below /proc says; None when this kernel has none."""
+        try:
+            return int((self.root / path).read_text("ascii").split()[0])
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def program(self, name: str) -> str | None:
+        return shutil.which(name, path=self.environ.get("PATH", os.defpath))
+
+
+async def examine(runtime: Runtime, *, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> list[Check]:
+    """Every check, in a fixed order; a check that fails by itself is told as one that found something wrong."""
+    around = Around(runtime.settings, environ, read_packages(root), root)
+    found = [await asyncio.to_thread(_looked, name, look, around) for name, look in _LOCAL.items()]
+    snapshot = await asyncio.to_thread(runtime.steam.snapshot)
+    found += [check_steam(around, snapshot), check_runtime(around, snapshot)]
+    found.append(await _check_proton(runtime))
+    found.append(await _check_backend(runtime))
+    return found
+
+
+def _looked(name: str, look: Callable[[Around], Check], around: Around) -> Check:
+    try:
+        return look(around)
+    except (OSError, IntegError) as error:
+        return Check(name, "fail", str(error), getattr(error, "hint", ""))
+
+
+# --- the machine ---------------------------------------------------------------------------------------------------
+
+
+def check_python(around: Around) -> Check:
+    version = ".".join(str(each) for each in sys.version_info[:3])
+    return Check("python", "ok" if sys.version_info >= (3, 11) else "fail", version)
+
+
+def check_folders(around: Around) -> Check:
+    """That Integ may write where it keeps things."""
+    paths = around.settings.paths
+    for folder in (paths.data, paths.cache, paths.config, paths.state, around.settings.games_root):
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            mend = f"sudo chown $USER {there}" if there.is_dir() else f"mv {there} {there}.old"
+            return Check("folders", "fail", f"{there} can't be written", mend)
+    return Check("folders", "ok", f"{paths.data}, {paths.cache} and {around.settings.games_root} can be written")
+
+
+def check_space(around: Around) -> Check:
+    tight: list[str] = []
+    worst: State = "ok"
+    shown: list[str] = []
+    for folder in (around.settings.games_root, around.settings.paths.proton_dir):
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        free = shutil.disk_usage(there).free
+        shown.append(f"{free / (1 << 30):.1f} GiB free for {folder}")
+        if free < SPACE_TIGHT_BYTES:
+            tight.append(str(there))
+            worst = "fail" if free < SPACE_NONE_BYTES else "warn" if worst == "ok" else worst
+    return Check("disk-space", worst, "; ".join(shown), f"du -xh --max-depth=2 {tight[0]} | sort -h | tail" if tight else "")
+
+
+def check_secrets(around: Around) -> Check:
+    """Where the key to the store sign-ins lies; without a keyring they are only as safe as the home folder."""
+    place = key_place(around.settings.paths)
+    if place == "secret-service":
+        return Check("secrets", "ok", "the key to your sign-ins lies in the desktop's keyring")
+    if place == "file":
+        told = "the key to your sign-ins lies in a file: they are only as safe as your home folder"
+        return Check("secrets", "warn", told)
+    if around.environ.get("DBUS_SESSION_BUS_ADDRESS"):
+        return Check("secrets", "ok", "not needed yet; a session bus is there to ask for a keyring")
+    told = "no session bus, so no keyring: sign-ins will be only as safe as your home folder"
+    return Check("secrets", "warn", told, around.packages.keyring)
+
+
+def check_namespaces(around: Around) -> Check:
+    """Steam's runtimes are containers, and containers of a plain user need user namespaces."""
+    most = around.number("proc/sys/user/max_user_namespaces")
+    if most == 0:
+        return Check("user-namespaces", "fail", "switched off: user.max_user_namespaces is 0", _sysctl("user.max_user_namespaces", 15000))
+    if around.number("proc/sys/kernel/unprivileged_userns_clone") == 0:
+        told = "switched off: kernel.unprivileged_userns_clone is 0"
+        return Check("user-namespaces", "fail", told, _sysctl("kernel.unprivileged_userns_clone", 1))
+    if around.number("proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1:
+        profiles = around.root / "etc/apparmor.d"
+        if not any((profiles / name).exists() for name in ("bwrap-userns-restrict", "bwrap", "steam")):
+            told = "AppArmor allows them only to programs with a profile, and bwrap has none"
+            return Check("user-namespaces", "fail", told, _sysctl("kernel.apparmor_restrict_unprivileged_userns", 0))
+    inside = [name for name in (".dockerenv", "run/.containerenv") if (around.root / name).exists()]
+    if inside:
+        return Check("user-namespaces", "warn", "this is a container: Steam's runtimes do not nest in one")
+    return Check("user-namespaces", "ok", "allowed" if most is None else f"allowed, up to {most}")
+
+
+def check_files_limit(around: Around) -> Check:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY or hard >= FILES_WANTED:
+        return Check("open-files", "ok", f"up to {'any number of' if hard == resource.RLIM_INFINITY else hard} files may be open")
+    mend = f"echo '* hard nofile {FILES_WANTED}' | sudo tee /etc/security/limits.d/90-open-files.conf"
+    return Check("open-files", "warn", f"only {hard} files may be open; esync games want {FILES_WANTED}", mend)
+
+
+def check_maps(around: Around) -> Check:
+    most = around.number("proc/sys/vm/max_map_count")
+    if most is None or most >= MAPS_WANTED:
+        return Check("memory-maps", "ok", "unknown to this kernel" if most is None else f"vm.max_map_count is {most}")
+    told = f"vm.max_map_count is {most}; some games crash below {MAPS_WANTED}"
+    return Check("memory-maps", "warn", told, _sysctl("vm.max_map_count", MAPS_WANTED))
+
+
+def check_ntsync(around: Around) -> Check:
+    device = around.root / "dev/ntsync"
+    if not device.exists():
+        return Check("ntsync", "warn", "/dev/ntsync is not there: fsync is used, which is slower in some games", "sudo modprobe ntsync")
+    if not os.access(device, os.R_OK):
+        return Check("ntsync", "warn", "/dev/ntsync may not be opened", "sudo chmod a+r /dev/ntsync")
+    return Check("ntsync", "ok", "/dev/ntsync is there")
+
+
+def check_screen(around: Around) -> Check:
+    """Games need a screen; Integ itself does not."""
+    remote = bool(around.environ.get("SSH_CONNECTION"))
+    screen = around.environ.get("WAYLAND_DISPLAY") or around.environ.get("DISPLAY")
+    if screen:
+        told = f"{screen}, over SSH: games open where that is, and slowly" if remote else screen
+        return Check("screen", "warn" if remote else "ok", told)
+    if remote:
+        told = "none in this SSH session: games would not find the desktop"
+        return Check("screen", "warn", told, "export WAYLAND_DISPLAY=wayland-0 DISPLAY=:0")
+    return Check("screen", "warn", "neither WAYLAND_DISPLAY nor DISPLAY is set: games can't open a window")
+
+
+def check_vulkan(around: Around) -> Check:
+    """Drivers for Vulkan, which DXVK draws with; 32-bit games need 32-bit ones from the host too."""
+    widths = set(_icd_widths(around.root))
+    if 64 not in widths:
+        return Check("vulkan", "warn", "no Vulkan driver is installed: DirectX games can't draw", around.packages.vulkan)
+    if 32 not in widths:
+        return Check("vulkan", "warn", "no 32-bit Vulkan driver: 32-bit games need one, or PROTON_USE_WOW64=1", around.packages.vulkan32)
+    return Check("vulkan", "ok", "64-bit and 32-bit drivers are installed")
+
+
+def _icd_widths(root: Path) -> Iterator[int]:
+    for folder in ("usr/share/vulkan/icd.d", "etc/vulkan/icd.d", "usr/local/share/vulkan/icd.d"):
+        for file in sorted((root / folder).glob("*.json"))[:64]:
+            try:
+                library = str(json.loads(file.read_text("utf-8"))["ICD"]["library_path"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            narrow = any(sign in f"{file.name} {library}" for sign in ("i686", "i386", "/usr/lib/lib", "/lib32/"))
+            yield 32 if narrow else 64
+            if not library.startswith("/"):  # found by the loader, for each width that has it
+                yield from (32 for spot in ("usr/lib32", "usr/lib/i386-linux-gnu") if (root / spot / library).exists())
+
+
+def check_umu(around: Around) -> Check:
+    found = around.program("umu-run")
+    if found:
+        return Check("umu", "ok", found)
+    return Check("umu", "warn", "umu-run is not installed: Windows games then need a Steam runtime", around.packages.umu)
+
+
+def check_browser(around: Around) -> Check:
+    found = around.program("xdg-open")
+    if found:
+        return Check("browser", "ok", found)
+    return Check("browser", "warn", "xdg-open is not installed: sign-in pages are printed instead of opened", around.packages.xdg_utils)
+
+
+def check_upstream(around: Around) -> Check:
+    url = around.settings.upstream_url
+    if url is None:
+        return Check("upstream", "ok", "requests go to the stores themselves")
+    return Check("upstream", "warn", f"every request to the outside goes to {url}", "integ config set upstream_url ''")
+
+
+def _sysctl(name: str, value: int) -> str:
+    return f"echo {name}={value} | sudo tee /etc/sysctl.d/90-{name.rpartition('.')[2].replace('_', '-')}.conf && sudo sysctl --system"
+
+
+_LOCAL: dict[str, Callable[[Around], Check]] = {
+    "python": check_python,
+    "folders": check_folders,
+    "disk-space": check_space,
+    "secrets": check_secrets,
+    "upstream": check_upstream,
+    "screen": check_screen,
+    "browser": check_browser,
+    "vulkan": check_vulkan,
+    "user-namespaces": check_namespaces,
+    "open-files": check_files_limit,
+    "memory-maps": check_maps,
+    "ntsync": check_ntsync,
+    "umu": check_umu,
+}
+
+
+# --- Steam, Proton, the backend ------------------------------------------------------------------------------------
+
+
+def check_steam(around: Around, snapshot: SteamSnapshot) -> Check:
+    if not snapshot.roots:
+        return Check("steam", "warn", "Steam is not installed for this user; its own games need it", around.packages.steam)
+    where = ", ".join(f"{each.path} ({each.flavour})" for each in snapshot.roots)
+    if snapshot.warnings:
+        more = f" and {len(snapshot.warnings) - 1} more" if len(snapshot.warnings) > 1 else ""
+        return Check("steam", "warn", f"{where}; not understood: {snapshot.warnings[0]}{more}")
+    return Check("steam", "ok", f"{where}; {len(snapshot.games)} games installed")
+
+
+def check_runtime(around: Around, snapshot: SteamSnapshot) -> Check:
+    """The container that present Proton versions run in, of Steam's or of umu's."""
+    runtimes = [tool.title for tool in snapshot.tools if tool.is_runtime]
+    if runtimes:
+        return Check("steam-runtime", "ok", ", ".join(runtimes))
+    data = Path(around.environ.get("XDG_DATA_HOME") or around.settings.paths.home / ".local/share")
+    own = [name for name in _UMU_RUNTIMES if (data / "umu" / name).is_dir()]
+    if own:
+        return Check("steam-runtime", "ok", f"{', '.join(own)}, fetched by umu")
+    if around.program("umu-run"):
+        return Check("steam-runtime", "warn", "none yet; umu fetches one with the first Windows game", "umu-run winecfg")
+    return Check("steam-runtime", "warn", "none: Proton 5.13 and later need one", "steam steam://install/1628350")
+
+
+async def _check_proton(runtime: Runtime) -> Check:
+    try:
+        builds = await runtime.proton.list_items()
+    except IntegError as error:
+        return Check("proton", "fail", error.message, error.hint)
+    if not builds:
+        return Check("proton", "warn", "no Proton version is installed: Windows games can't run", "integ install-proton")
+    default = next((each["version"] for each in builds if each["default"]), builds[0]["version"])
+    return Check("proton", "ok", f"{len(builds)} installed, {default} is used by default")
+
+
+async def _check_backend(runtime: Runtime) -> Check:
+    where = runtime.settings.backend_url or "embedded"
+    try:
+        async with asyncio.timeout(30):
+            known: dict[str, Any] = await runtime.status()
+    except IntegError as error:
+        return Check("backend", "fail", f"{where}: {error.message}", error.hint)
+    except TimeoutError:
+        return Check("backend", "fail", f"{where}: no answer within 30 seconds")
+    expired = [each["provider"] for each in known["accounts"] if each["state"] != "ok"]
+    if expired:
+        return Check("backend", "warn", f"{where}; to be signed in again: {', '.join(expired)}", f"integ login {expired[0]}")
+    if not known["accounts"]:
+        return Check("backend", "warn", f"{where}; nobody is signed in", "integ login")
+    return Check("backend", "ok", f"{where}; {len(known['accounts'])} accounts signed in")
