@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest_sandbox import sandbox  # noqa: F401 - a fixture for every test
+
 _KEPT = {"PATH", "LANG", "TERM", "CI", "TMPDIR"}
 LOOPBACK = {"localhost", "127.0.0.1", "::1", ""}
 

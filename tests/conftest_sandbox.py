@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +21,11 @@ class RunningSandbox:
     url: str
     """What INTEG_UPSTREAM_URL would be."""
     sandbox: Sandbox
+    running: ExitStack
+
+    def stop(self) -> None:
+        """From here on nothing answers, as without a network."""
+        self.running.close()
 
     @property
     def world(self) -> World:
@@ -43,5 +49,5 @@ class RunningSandbox:
 def sandbox() -> Iterator[RunningSandbox]:
     """Steam, GOG and the release feed on a port of their own, with no faults, and nothing remembered of earlier tests."""
     made = create_sandbox(make_world("small"))
-    with serve(made) as url:
-        yield RunningSandbox(url, made)
+    with ExitStack() as running:
+        yield RunningSandbox(running.enter_context(serve(made)), made, running)
