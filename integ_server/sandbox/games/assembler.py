@@ -25,7 +25,6 @@ class When(IntEnum):
 
     ABOVE = 0x7
     ZERO = 0x4
-    NOT_ZERO = 0x5
     NOT_GREATER = 0xE
 
 
@@ -57,10 +56,10 @@ class Assembler:
         """mov to, [symbol]"""
         self._relative(self._wide(to) + b"\x8b" + self._rip(to), symbol)
 
-    def load_field(self, to: Reg, base: Reg, offset: int) -> None:
-        """mov to, [base + offset]"""
-        rex = 0x48 | (to >> 3) << 2 | base >> 3
-        self.code += bytes((rex, 0x8B, 0x40 | (to & 7) << 3 | base & 7)) + struct.pack("<b", offset)
+    def load_element(self, to: Reg, base: Reg, index: Reg, offset: int) -> None:
+        """mov to, [base + index * 8 + offset]"""
+        rex = 0x48 | (to >> 3) << 2 | (index >> 3) << 1 | base >> 3
+        self.code += bytes((rex, 0x8B, 0x44 | (to & 7) << 3, 0xC0 | (index & 7) << 3 | base & 7)) + struct.pack("<b", offset)
 
     def store_on_stack(self, offset: int, source: Reg) -> None:
         """mov [rsp + offset], source"""

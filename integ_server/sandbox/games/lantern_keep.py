@@ -27,9 +27,28 @@ FULL_CAN, BURNS, HEARTS = 4, 11, 3
 MERCHANT, RAIDER = "merchant", "raider"
 LEFT, RIGHT, LAMP, WAIT, QUIT = "left", "right", "lamp", "wait", "quit"
 KEYS = {
-    "h": LEFT, "a": LEFT, "\x1b[D": LEFT, "\x1bOD": LEFT, "l": RIGHT, "d": RIGHT, "\x1b[C": RIGHT, "\x1bOC": RIGHT,
-    " ": LAMP, "w": LAMP, "k": LAMP, "\x1b[A": LAMP, "\x1bOA": LAMP, ".": WAIT, "s": WAIT, "j": WAIT, "\x1b[B": WAIT, "\x1bOB": WAIT,
-    "q": QUIT, "Q": QUIT, "\x03": QUIT, "\x04": QUIT,
+    "h": LEFT,
+    "a": LEFT,
+    "\x1b[D": LEFT,
+    "\x1bOD": LEFT,
+    "l": RIGHT,
+    "d": RIGHT,
+    "\x1b[C": RIGHT,
+    "\x1bOC": RIGHT,
+    " ": LAMP,
+    "w": LAMP,
+    "k": LAMP,
+    "\x1b[A": LAMP,
+    "\x1bOA": LAMP,
+    ".": WAIT,
+    "s": WAIT,
+    "j": WAIT,
+    "\x1b[B": WAIT,
+    "\x1bOB": WAIT,
+    "q": QUIT,
+    "Q": QUIT,
+    "\x03": QUIT,
+    "\x04": QUIT,
 }
 WIDTH, HEIGHT = 58, 20
 

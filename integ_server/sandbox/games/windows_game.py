@@ -11,7 +11,7 @@ _PATH_CHARACTERS = 260
 _REPLACE_EXISTING = 1
 _IMPORTS = {
     "kernel32.dll": ("GetEnvironmentVariableW", "lstrcatW", "lstrcpyW", "CreateDirectoryW", "MoveFileExW"),
-    "msvcrt.dll": ("__getmainargs", "_wfopen", "fscanf", "fprintf", "fclose", "printf", "strcmp", "atoi", "exit"),
+    "msvcrt.dll": ("__getmainargs", "_wfopen", "fscanf", "fprintf", "fclose", "printf", "atoi", "exit"),
 }
 
 
@@ -21,7 +21,7 @@ def windows_game(name: str) -> bytes:
     The .exe of a game called *name* (plain ASCII, fit for a folder's name).
 
     It reads `%APPDATA%\\NAME\\save.txt` (`starts=N`), writes N+1 there (a new file moved over the old one), says so on stdout and ends
-    with 0, or with the number given as its argument: `game.exe 7` or `game.exe exit 7`. It ends with 3 when it has nowhere to save.
+    with 0, or with the number that its last argument is: `game.exe 7`, `game.exe exit 7`. It ends with 3 when it has nowhere to save.
     """
     if not name.isascii() or set(name) & set('\\/:*?"<>|%'):
         raise ValueError(f"not a folder name in ASCII: {name!r}")
@@ -39,7 +39,6 @@ def windows_game(name: str) -> bytes:
         "appdata": _wide("APPDATA"),
         "reading": _wide("r"),
         "writing": _wide("w"),
-        "word_exit": b"exit\0",
         "scan": b"starts=%d\0",
         "line": b"starts=%d\n\0",
         "greeting": f"{name}: start number %d, the save is %ls\n\0".encode("ascii"),
@@ -59,7 +58,7 @@ def windows_game(name: str) -> bytes:
 
 
 def _read_arguments(code: Assembler) -> None:
-    """exit_code = the number in the first argument, or in the second when the first is `exit`."""
+    """exit_code = the number that the last argument is, 0 when it is none."""
     code.address(Reg.RCX, "argc")
     code.address(Reg.RDX, "argv")
     code.address(Reg.R8, "environment")
@@ -67,22 +66,11 @@ def _read_arguments(code: Assembler) -> None:
     code.address(Reg.RAX, "start_info")
     code.store_on_stack(0x20, Reg.RAX)
     code.call("__getmainargs")
-    code.load_dword(Reg.RAX, "argc")
-    code.compare(Reg.RAX, 1)
+    code.load_dword(Reg.RCX, "argc")
+    code.compare(Reg.RCX, 1)
     code.jump("arguments_read", When.NOT_GREATER)
-    code.load_qword(Reg.RBX, "argv")
-    code.load_field(Reg.RCX, Reg.RBX, 8)
-    code.copy(Reg.RSI, Reg.RCX)
-    code.load_dword(Reg.RAX, "argc")
-    code.compare(Reg.RAX, 2)
-    code.jump("number_found", When.NOT_GREATER)
-    code.address(Reg.RDX, "word_exit")
-    code.call("strcmp")
-    code.compare(Reg.RAX, 0)
-    code.jump("number_found", When.NOT_ZERO)
-    code.load_field(Reg.RSI, Reg.RBX, 16)
-    code.label("number_found")
-    code.copy(Reg.RCX, Reg.RSI)
+    code.load_qword(Reg.RAX, "argv")
+    code.load_element(Reg.RCX, Reg.RAX, Reg.RCX, -8)
     code.call("atoi")
     code.store_dword("exit_code", Reg.RAX)
     code.label("arguments_read")
