@@ -43,6 +43,7 @@ def prepare(data):
 def wine(data, *arguments, program="wine", output=None):
     environ = dict(os.environ, WINEPREFIX=os.path.join(data, "pfx"))
     environ.setdefault("WINEDEBUG", "-all")
+    environ.setdefault("WINEDLLOVERRIDES", "mscoree,mshtml=")  # no questions about Mono and Gecko at the first start
     environ.pop("WINEARCH", None)
     return subprocess.call([os.path.join(BASE, "files", "bin", program), *arguments], env=environ, stdout=output)
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from itertools import count
 from random import Random
 
@@ -29,6 +30,9 @@ from integ_server.sandbox.world_names import (
 from integ_server.sandbox.world_small import installable_titles
 
 DAY = 86_400
+_TODAY = date(2026, 11, 22)
+_FIRST_RECORDS = date(2009, 3, 1)
+"""Steam has times of play since about then."""
 _COUNTS = {"demo": (170, 82, 40), "large": (4_000, 1_700, 1_000)}
 """Titles on Steam alone, on GOG alone, on both; what can be installed and the free ones come on top in the demo."""
 
@@ -103,25 +107,26 @@ class _Maker:
         known = luck.random() < 0.95 or where == "both"
         slug = self._slug(name)
         systems = ("windows", "linux") if luck.random() < 0.35 else ("windows",)
+        released = date(year, luck.randrange(1, 13 if year < 2026 else 11), luck.randrange(1, 29))
         noun, place = luck.choice(THINGS), luck.choice(PLACES)
         return WorldTitle(
             slug=slug,
             title=name,
             year=year,
-            month=luck.randrange(1, 13),
-            day=luck.randrange(1, 29),
+            month=released.month,
+            day=released.day,
             developer=developer,
             publisher=developer if luck.random() < 0.6 else luck.choice(STUDIOS),
             genres=tuple(sorted({luck.choice(GENRES), luck.choice(GENRES)})),
             description=f"{luck.choice(OPENINGS).format(noun=noun, place=place)} {luck.choice(MIDDLES)} {luck.choice(ENDINGS)}",
             gamesdb_id=str(next(self._gamesdb)) if known else "",
-            steam=self._steam(name, year, systems, known=known) if where != "gog" else None,
-            gog=self._gog(name, slug, systems, known=known, second=where == "both") if where != "steam" else None,
+            steam=self._steam(name, released, systems, known=known) if where != "gog" else None,
+            gog=self._gog(name, slug, released, systems, known=known, second=where == "both") if where != "steam" else None,
         )
 
-    def _steam(self, name: str, year: int, systems: tuple[str, ...], *, known: bool) -> SteamApp:
+    def _steam(self, name: str, released: date, systems: tuple[str, ...], *, known: bool) -> SteamApp:
         luck = self._luck
-        minutes, last_played = self._played()
+        minutes, last_played = self._played(released)
         linux = int(minutes * luck.random()) if "linux" in systems else 0
         return SteamApp(
             appid=next(self._appids),
@@ -136,15 +141,15 @@ class _Maker:
             delisted=luck.random() < 0.015,
             gamesdb="ok" if known else 404,
             icon=f"{luck.getrandbits(160):040x}",
-            asset_folder=f"{luck.getrandbits(160):040x}" if year >= 2024 else "",
+            asset_folder=f"{luck.getrandbits(160):040x}" if released.year >= 2024 else "",
             deck_category=luck.choice((0, 1, 2, 2, 3, 3)),
             achievements=luck.choice((0, 0, 8, 12, 20, 31)),
             review_percent=luck.randrange(55, 99),
         )
 
-    def _gog(self, name: str, slug: str, systems: tuple[str, ...], *, known: bool, second: bool) -> GogProduct:
+    def _gog(self, name: str, slug: str, released: date, systems: tuple[str, ...], *, known: bool, second: bool) -> GogProduct:
         luck = self._luck
-        minutes, last_played = self._played() if luck.random() < 0.4 else (0, 0)
+        minutes, last_played = self._played(released) if luck.random() < 0.4 else (0, 0)
         return GogProduct(
             id=next(self._products),
             title=name + luck.choice(EDITIONS) if second and luck.random() < 0.2 else name,
@@ -160,17 +165,18 @@ class _Maker:
             last_played=last_played,
         )
 
-    def _played(self) -> tuple[int, int]:
+    def _played(self, released: date) -> tuple[int, int]:
         """Minutes and the last time: half of a library was never started, a few games took everything."""
         luck = self._luck
         if luck.random() < 0.5:
             return 0, 0
         minutes = int(luck.lognormvariate(5, 1.6)) + 1
-        days_ago = int(luck.lognormvariate(5.5, 1.3))
+        days_out = (_TODAY - max(released, _FIRST_RECORDS)).days - 1
+        days_ago = min(int(luck.lognormvariate(5.5, 1.3)), days_out)
         return min(minutes, 300_000), PLAYED_SOMETIME if luck.random() < 0.02 else WORLD_NOW - days_ago * DAY - luck.randrange(DAY)
 
     def free(self, name: str, year: int, genre: str, developer: str, description: str) -> WorldTitle:
-        minutes, last_played = self._played()
+        minutes, last_played = self._played(date(year, 6, 15))
         app = SteamApp(
             appid=next(self._appids),
             name=name,

@@ -1,0 +1,1 @@
+from tests.conftest_sandbox import sandbox as sandbox
