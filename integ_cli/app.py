@@ -82,7 +82,7 @@ def build_root() -> LazyGroup:
         PANELS,
         EXAMPLES,
         help="Every game you own on Steam and GOG in one terminal. Without a command: the browser.",
-        params=[_flag(name, told, _answered_before_the_parser) for name, told in flags],
+        params=[*(_flag(name, told, _answered_before_the_parser) for name, told in flags), *_common_options(long=False, asks=False)],
         invoke_without_command=True,
         callback=_without_a_command,
     )

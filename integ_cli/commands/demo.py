@@ -71,43 +71,42 @@ class Steps:
 
     def play(self) -> None:
         world = self._stage.world
-        self._say("A make-believe player, a make-believe outside, the real Integ.")
+        self.say("A make-believe player, a make-believe outside, the real Integ.")
         self.sign_in()
-        self._step("Read both libraries", "sync", "--no-input")
-        self._step("The first ten of them", "list", "--limit", "10")
+        self.step("Read both libraries", "sync", "--no-input")
+        self.step("The first ten of them", "list", "--limit", "10")
         native = world.with_content("native-game")
-        self._step("Find one by a part of its name", "search", native.title.split()[0].lower())
-        self._step("Install a Proton version", "install-proton", "latest")
-        self._step("Install a game", "install", f"gog:{native.id}")
-        self._step("Play it; without a terminal it plays a night by itself", "launch", f"gog:{native.id}")
+        self.step("Find one by a part of its name", "search", native.title.split()[0].lower())
+        self.step("Install a Proton version", "install-proton", "latest")
+        self.step("Install a game", "install", f"gog:{native.id}")
+        self.step("Play it; without a terminal it plays a night by itself", "launch", f"gog:{native.id}")
         self._saves()
-        self._step("What Integ knows of it now", "show", f"gog:{native.id}")
+        self.step("What Integ knows of it now", "show", f"gog:{native.id}")
         if shutil.which("wine"):
             windows = world.with_content("windows-game")
-            self._step("A Windows game, through that Proton version", "install", f"gog:{windows.id}", "--platform", "windows")
-            self._step("Play that too", "launch", f"gog:{windows.id}")
-        self._say("\nThat was all of it. Yours begins with: integ login")
+            self.step("A Windows game, through that Proton version", "install", f"gog:{windows.id}", "--platform", "windows")
+            self.step("Play that too", "launch", f"gog:{windows.id}")
+        self.say("\nThat was all of it. Yours begins with: integ login")
         self._out.result("demo", {"steps": self._done})
 
     def sign_in(self) -> None:
         world = self._stage.world
-        self._step(
+        self.step(
             "Sign in to Steam, with a Web API key from stdin",
             *("login", "steam", "--steam-id", world.steam_id, "--api-key-stdin"),
             given=world.steam_own_key,
         )
-        self._step(
-            "Sign in to GOG, with the address that its page ended on", "login", "gog", "--code-stdin", given=_gog_landing(self._stage)
-        )
+        landing = _gog_landing(self._stage)
+        self.step("Sign in to GOG, with the address that its page ended on", "login", "gog", "--code-stdin", given=landing)
 
-    def _step(self, what: str, *words: str, given: str = "") -> None:
+    def step(self, what: str, *words: str, given: str = "") -> None:
         """
         Run `integ` with *words* in the throw-away home and show what it said.
 
         Raises:
             IntegError: It failed, which ends the demo.
         """
-        self._say(f"\n{what}\n$ integ {shlex.join(words)}{' < secret.txt' if given else ''}")
+        self.say(f"\n{what}\n$ integ {shlex.join(words)}{' < secret.txt' if given else ''}")
         began = time.monotonic()
         child = subprocess.Popen(
             [sys.executable, "-m", "integ_cli", *words],
@@ -125,31 +124,28 @@ class Steps:
             child.wait()
             raise
         lines = told.rstrip().splitlines()
-        self._say("\n".join(lines[:_LAST_LINES]))
+        self.say("\n".join(lines[:_LAST_LINES]))
         if len(lines) > _LAST_LINES:
-            self._say(f"... and {len(lines) - _LAST_LINES} lines more")
-        self._done.append(
-            {"command": f"integ {shlex.join(words)}", "exit_code": child.returncode, "seconds": round(time.monotonic() - began, 2)}
-        )
+            self.say(f"... and {len(lines) - _LAST_LINES} lines more")
+        took_s = round(time.monotonic() - began, 2)
+        self._done.append({"command": f"integ {shlex.join(words)}", "exit_code": child.returncode, "seconds": took_s})
         if child.returncode:
             raise IntegError(f"the demo stopped: integ {words[0]} exited with {child.returncode}", data={"steps": self._done})
 
     def _saves(self) -> None:
         """What the game itself wrote."""
-        known = {"applications", "integ", "umu"}
         data = self._stage.home / _FOLDERS["DATA"]
-        for file in sorted(file for folder in data.iterdir() if folder.name not in known for file in folder.rglob("*") if file.is_file())[
-            :3
-        ]:
-            self._say(f"Its save: ~/{file.relative_to(self._stage.home)}, {file.stat().st_size} bytes")
+        folders = [folder for folder in sorted(data.iterdir()) if folder.name not in {"applications", "integ", "umu"}]
+        for file in [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()][:3]:
+            self.say(f"Its save: ~/{file.relative_to(self._stage.home)}, {file.stat().st_size} bytes")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         if not self._out.as_json:
             self._out.text(text)
 
 
 class _Silent(Steps):
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         pass
 
 
@@ -158,17 +154,11 @@ def _browse(out: Output, stage: Stage) -> None:
     out.note("Setting the stage: a sandbox with two stores, a player who is signed in to both ...")
     prepared = _Silent(out, stage)
     prepared.sign_in()
-    prepared._step("", "sync", "--no-input")
+    prepared.step("", "sync", "--no-input")
     from integ_cli.commands.play_tui import open_browser
 
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(stage.environ)
-    try:
+    with _inside(stage):
         open_browser(out, read_settings())
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     out.note("The demo is over, and nothing of it is left. Yours begins with: integ login")
 
 
@@ -180,7 +170,8 @@ def _gog_landing(stage: Stage) -> str:
         page: SignInPage = await runtime.accounts.begin("gog", SignInWay.CODE)
         return page
 
-    page = session.run(Output(), begin, read_settings(stage.environ))
+    with _inside(stage):
+        page = session.run(Output(), begin, read_settings())
     try:
         urllib.request.build_opener(_StayHere).open(page.address, timeout=10).close()
     except urllib.error.HTTPError as answer:
@@ -212,6 +203,19 @@ def _stage() -> Iterator[Stage]:
             yield Stage(home, url, world)
         finally:
             _end_everything_of(home)
+
+
+@contextmanager
+def _inside(stage: Stage) -> Iterator[None]:
+    """This process with the throw-away home's environment, for what asks `os.environ`: the player's keyring stays untouched."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(stage.environ)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
