@@ -188,7 +188,9 @@ class BulkDoor:
         location = response.headers.get("Location", "")
         if not location:
             raise ProviderError(f"{host_of(url)} redirects to nowhere")
-        return original(urljoin(url, original(location, self._upstream_url)), self._upstream_url)
+        target = urljoin(url, original(location, self._upstream_url))
+        # GOG's own hops may be plain http; what stands behind them answers https too, and nothing is asked any other way
+        return f"https://{target[7:]}" if target[:7].lower() == "http://" else target
 
 
 def _checked(response: BaseHTTPResponse, host: str, start: int, *, ranged: bool) -> BulkAnswer:

@@ -73,5 +73,6 @@ def pause_before_retry(
         return None
     if asked_s is not None:
         return asked_s + chance() * 0.5
-    base = 2.0 if status == 429 else 0.4
-    return float(base * 3 ** (attempt - 1) * (0.5 + chance()))
+    if status == 429:  # no word on how long: one more try after a while, then it is the caller's turn to wait
+        return 1.0 + chance() * 2 if attempt == 1 else None
+    return float(0.4 * 3 ** (attempt - 1) * (0.5 + chance()))

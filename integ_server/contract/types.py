@@ -165,6 +165,12 @@ class ReleaseRecord(Wire):
     """A tombstone: no account owns it any more."""
 
 
+class OwnedRelease(ReleaseRecord):
+    """Answer of `GET /games/{key}`."""
+
+    details: TitleDetails | None = None
+
+
 class Changes(Wire):
     """Answer of `GET /games/changes?since=REV`: titles first, then the releases that point at them."""
 
@@ -221,6 +227,8 @@ class SyncRequest(Wire):
     """Empty: all that are signed in."""
     full: bool = False
     """Read metadata again, known or not."""
+    later: bool = False
+    """Only write the jobs down; `python -m integ_server.worker` does them."""
 
 
 class SyncStatus(Wire):
@@ -292,5 +300,7 @@ class DownloadPlan(Wire):
     """galaxy: by product id."""
     installer: InstallerFile | None = None
     """linux_installer."""
+    dlc_installers: list[InstallerFile] = []
+    """linux_installer: those of the DLC in `dlc`, in the same order; each is laid over the game."""
     steam_url: str | None = None
     """steam_client: the `steam://` address."""
