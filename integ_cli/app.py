@@ -116,13 +116,15 @@ def _without_a_command() -> None:
     context = current_context()
     if context.invoked_subcommand is not None:
         return
+    out: Output = context.obj
+    if out.as_json:
+        raise UsageError("which command?", hint="integ --help")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        out: Output = context.obj
         out.text(context.get_help())
         raise typer.Exit(ExitCode.USAGE)
     from integ_cli.commands.play_tui import open_browser
 
-    open_browser(context.obj)
+    open_browser(out)
 
 
 def _answered_before_the_parser(ctx: Any, param: Any, value: bool) -> None:
