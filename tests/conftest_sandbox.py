@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -21,7 +21,7 @@ class RunningSandbox:
     url: str
     """What INTEG_UPSTREAM_URL would be."""
     sandbox: Sandbox
-    running: ExitStack
+    running: ExitStack = field(default_factory=ExitStack)
 
     def stop(self) -> None:
         """From here on nothing answers, as without a network."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -12,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from integ_server.sandbox import github, steam_api, steam_openid, store
+from integ_server.sandbox import github, gog, steam_api, steam_openid, store
 from integ_server.sandbox.faults import KNOWN, Faults, UnknownFaultError
 from integ_server.sandbox.state import SandboxState, Seen
 from integ_server.sandbox.world import World
@@ -53,18 +51,11 @@ def create_sandbox(world: World) -> Sandbox:
         steam_api.routes(state),
         store.routes(state),
         github.routes(state),
-        _gog(state),
+        gog.routes(state),
     )
     app = Starlette(routes=[route for part in parts for route in part], exception_handlers={404: _unknown})
     app.router.redirect_slashes = False
     return Sandbox(state, _Remembering(app, state))
-
-
-def _gog(state: SandboxState) -> list[Route]:
-    if find_spec("integ_server.sandbox.gog") is None:
-        return []
-    found: list[Route] = import_module("integ_server.sandbox.gog").routes(state)
-    return found
 
 
 class _Remembering:
