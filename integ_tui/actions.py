@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from integ_tui.wording import clean, counted, size, span, store_name
 
 if TYPE_CHECKING:
     from integ_tui.activities import Activities
-    from integ_tui.parts import LaunchOutcome, Parts
+    from integ_tui.parts import Games, Launcher, LaunchOutcome, Parts, SyncOutcome
 
 SYNC = "sync"
 
@@ -30,19 +30,28 @@ class Actions:
         told: Callable[..., None],
         failed: Callable[[IntegError], None],
         changed: Callable[[], None],
+        options: Callable[[], Any] | None = None,
     ) -> None:
         self._parts = parts
         self._activities = activities
         self._told = told
         self._failed = failed
         self._changed = changed
+        self._options = options or default_options
         self.last_log: tuple[str, Path] | None = None
         """Title and log of the game that failed last."""
 
+    async def launcher(self) -> Launcher:
+        """Made in a thread when it is first asked for, since what it imports is heavy."""
+        return await asyncio.to_thread(lambda: self._parts.launcher)
+
+    async def _games(self) -> Games:
+        return await asyncio.to_thread(lambda: self._parts.games)
+
     def sync(self, providers: Sequence[str] = ()) -> bool:
-        def done(outcome: object) -> None:
+        def done(outcome: SyncOutcome) -> None:
             self._changed()
-            self._told(sync_words(getattr(outcome, "accounts", [])), title="Library")
+            self._told(sync_words(outcome.accounts), title="Library")
 
         def failed(error: IntegError) -> None:
             if isinstance(error, PartialError):
@@ -50,19 +59,29 @@ class Actions:
             self._failed(error)
 
         label = f"Sync {', '.join(map(store_name, providers))}" if providers else "Sync"
-        return self._activities.start(SYNC, label, lambda report: self._parts.sync(providers, report=report), done=done, on_error=failed)
+
+        async def work(report: Report) -> SyncOutcome:
+            outcome = await self._parts.sync(providers, report=report)
+            outcome.raise_if_failed()
+            return outcome
+
+        return self._activities.start(SYNC, label, work, done=done, on_error=failed)
 
     # playing
 
     def play(self, release: ReleaseRow, title_id: str) -> bool:
-        """Run the game with its output in a log, watched until it ends."""
+        """Run the game with its output in a log, watched until it ends; it goes on when the browser is left."""
         title = clean(release.title)
 
         async def work(report: Report) -> LaunchOutcome:
             report(Progress("starting"))
-            plan = await self._parts.launcher.plan(release.key)
+            launcher = await self.launcher()
+            plan = await launcher.plan(release.key)
             report(Progress("running"))
-            return await self._parts.launcher.run(plan, attach=False)
+            return await launcher.run(plan, attach=False, stop_when_asked=False)
+
+        async def stop() -> None:
+            await (await self.launcher()).stop(release.key)
 
         return self._activities.start(
             f"play-{release.key}",
@@ -71,6 +90,7 @@ class Actions:
             done=lambda outcome: self.ended(title, outcome),
             title_id=title_id,
             stop_question=f"Stop {title}? What it has not saved is lost.",
+            stop=stop,
             on_error=self._not_started,
         )
 
@@ -94,13 +114,13 @@ class Actions:
     # installing
 
     async def install_plan(self, release: ReleaseRow) -> Mapping[str, Any]:
-        return await self._parts.games.plan(release.key, await _default_options())
+        return await (await self._games()).plan(release.key, await asyncio.to_thread(self._options))
 
     def install(self, release: ReleaseRow) -> bool:
         title = clean(release.title)
 
         async def work(report: Report) -> Mapping[str, Any]:
-            return await self._parts.games.install(release.key, await _default_options(), report=report)
+            return await (await self._games()).install(release.key, await asyncio.to_thread(self._options), report=report)
 
         return self._activities.start(f"install-{release.key}", f"Install {title}", work, done=lambda done: self._installed(title, done))
 
@@ -112,8 +132,8 @@ class Actions:
     def uninstall(self, release: ReleaseRow) -> bool:
         title = clean(release.title)
 
-        def work(report: Report) -> Awaitable[Mapping[str, Any]]:
-            return self._parts.games.uninstall(release.key, report=report)
+        async def work(report: Report) -> Mapping[str, Any]:
+            return await (await self._games()).uninstall(release.key, report=report)
 
         return self._activities.start(f"install-{release.key}", f"Uninstall {title}", work, done=lambda _: self._uninstalled(title))
 
@@ -146,12 +166,8 @@ def plan_words(plan: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def _default_options() -> Any:
-    """The runtime's own defaults; read in a thread, since this import is a heavy one."""
+def default_options() -> Any:
+    """How a game is installed when the player asks for nothing special; for a thread, since this import is a heavy one."""
+    from integ_runtime.content.games import InstallOptions
 
-    def options() -> Any:
-        from integ_runtime.content.games import InstallOptions
-
-        return InstallOptions()
-
-    return await asyncio.to_thread(options)
+    return InstallOptions()

@@ -43,6 +43,7 @@ class _Activity:
     label: str
     title_id: str
     stop_question: str
+    stop: Callable[[], Awaitable[object]] | None
     progress: Progress | None = None
     worker: Worker[None] | None = None
     begun: bool = False
@@ -69,6 +70,10 @@ class Activities:
     def __contains__(self, name: str) -> bool:
         return name in self._running
 
+    def lost_by_leaving(self) -> list[str]:
+        """The labels of what ends when the browser does; a game goes on without it."""
+        return [each.label for each in self._running.values() if each.stop is None]
+
     def stop_question(self, name: str) -> str:
         """What to ask before *name* is cancelled; empty when it loses nothing."""
         activity = self._running.get(name)
@@ -83,16 +88,18 @@ class Activities:
         done: Callable[[T], None] | None = None,
         title_id: str = "",
         stop_question: str = "",
+        stop: Callable[[], Awaitable[object]] | None = None,
         on_error: Callable[[IntegError], None] | None = None,
     ) -> bool:
         """
         Run *work* in the background and call *done* with what it gave; False when one of this name runs already.
 
+        *stop* ends it from outside, for what goes on when nobody watches any more; without, cancelling ends it.
         An expected failure goes to *on_error*, else it is told as a toast; a bug ends the app with its traceback.
         """
         if name in self._running:
             return False
-        activity = self._running[name] = _Activity(name, label, title_id, stop_question)
+        activity = self._running[name] = _Activity(name, label, title_id, stop_question, stop)
 
         def report(progress: Progress) -> None:  # from any thread
             activity.progress = progress
@@ -124,7 +131,11 @@ class Activities:
 
     def cancel(self, name: str) -> None:
         activity = self._running.get(name)
-        if activity is not None and activity.worker is not None:
+        if activity is None or activity.worker is None:
+            return
+        if activity.stop is not None:
+            self.start(f"stop-{name}", f"Stop {activity.label}", lambda report: _awaited(activity.stop))
+        else:
             activity.cancelled = True
             activity.worker.cancel()
             if not activity.begun:  # then nothing of it will ever run, its end neither
@@ -142,3 +153,8 @@ class Activities:
         if not self._untold:  # one message on its way is enough, however fast a download reports
             self._untold = True
             self._app.post_message(ActivitiesMoved())
+
+
+async def _awaited(stop: Callable[[], Awaitable[object]] | None) -> None:
+    if stop is not None:
+        await stop()

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -54,6 +54,7 @@ class IntegApp(App[int]):
         open_url: Callable[[str], Awaitable[bool]] = open_in_browser,
         watch_s: float = 1.0,
         theme: str | None = None,
+        install_options: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__()
         self.parts = parts
@@ -61,7 +62,9 @@ class IntegApp(App[int]):
         self.open_web = open_url
         self._watch_s = watch_s
         self.activities = Activities(self, self.tell_failure, self.tell)
-        self.actions = Actions(parts, self.activities, told=self.tell, failed=self.tell_failure, changed=self.tell_changed)
+        self.actions = Actions(
+            parts, self.activities, told=self.tell, failed=self.tell_failure, changed=self.tell_changed, options=install_options
+        )
         self.library_changed: Signal[None] = Signal(self, "library_changed")
         self.activities_moved: Signal[tuple[ActivityView, ...]] = Signal(self, "activities_moved")
         for each in THEMES:
@@ -107,18 +110,26 @@ class IntegApp(App[int]):
             self.show_accounts(answer)
 
     def show_accounts(self, store: str | None = None) -> None:
+        self.run_worker(self._show_accounts(store), group="screen", exclusive=True)
+
+    async def _show_accounts(self, store: str | None) -> None:
         from integ_tui.screens.login import LoginScreen
 
-        self.push_screen(LoginScreen(self.parts.accounts, store), self._signed_in)
+        accounts = await asyncio.to_thread(lambda: self.parts.accounts)  # a heavy import
+        self.push_screen(LoginScreen(accounts, store), self._signed_in)
 
     def _signed_in(self, provider: str | None) -> None:
         if provider:
             self.actions.sync([provider])
 
     def show_proton(self) -> None:
+        self.run_worker(self._show_proton(), group="screen", exclusive=True)
+
+    async def _show_proton(self) -> None:
         from integ_tui.screens.proton import ProtonScreen
 
-        self.push_screen(ProtonScreen(self.parts.proton))
+        proton = await asyncio.to_thread(lambda: self.parts.proton)
+        self.push_screen(ProtonScreen(proton))
 
     def show_log(self) -> None:
         from integ_tui.screens.log import LogScreen
@@ -156,14 +167,14 @@ class IntegApp(App[int]):
             self.activities.cancel(name)
 
     async def action_quit(self) -> None:
-        """Leave at once, or ask when that would end something."""
-        views = self.activities.views
-        if not views:
+        """Leave at once, or ask when that would end something; a game that is played goes on."""
+        lost = self.activities.lost_by_leaving()
+        if not lost:
             self.exit(0)
             return
         from integ_tui.screens.confirm import ConfirmScreen
 
-        detail = "\n".join(f"• {view.label}" for view in views)
+        detail = "\n".join(f"• {label}" for label in lost)
         ask = ConfirmScreen("Leave and end what is going on?", detail=detail, yes="Leave", no="Stay", danger=True)
         self.push_screen(ask, lambda leave: self.exit(0) if leave else None)
 
@@ -171,7 +182,7 @@ class IntegApp(App[int]):
         """Everything a key does here, and the themes."""
         seen: set[str] = set()
         for node, binding, enabled, tooltip in screen.active_bindings.values():
-            if not enabled or binding.action in seen or binding.system or not binding.description:
+            if not enabled or binding.action in seen or not binding.id or binding.id.startswith("list."):
                 continue
             seen.add(binding.action)
 
@@ -194,7 +205,7 @@ class IntegApp(App[int]):
 
         The event loop goes on, so all drawing is held back meanwhile: the driver can't take any then.
         """
-        launcher = self.parts.launcher
+        launcher = await self.actions.launcher()
         plan = await launcher.plan(release.key)
         title = clean(release.title)
         if plan.runner != "native":

@@ -75,7 +75,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 def ago(when: datetime | None, now: datetime) -> str:
-    """At most ten cells: `today`, `yesterday`, `5 days`, `2024-03-01`."""
+    """At most eleven cells: `today`, `yesterday`, `5 days ago`, `2024-03-01`."""
     if when is None:
         return ""
     days = (now.date() - when.astimezone(now.tzinfo).date()).days
@@ -84,7 +84,7 @@ def ago(when: datetime | None, now: datetime) -> str:
     if days == 1:
         return "yesterday"
     if days < 31:
-        return f"{days} days"
+        return f"{days} days ago"
     return when.strftime("%Y-%m-%d")
 
 

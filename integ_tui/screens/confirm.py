@@ -35,8 +35,8 @@ class ConfirmScreen(IntegModal[bool]):
                 with VerticalScroll(classes="box-detail", can_focus=False):
                     yield Label(self.detail, markup=False)
             with Horizontal(classes="box-buttons"):
-                yield Button(self.no, id="no")
-                yield Button(self.yes, id="yes", variant="error" if self.danger else "primary")
+                yield Button(self.no, id="no", compact=True)
+                yield Button(self.yes, id="yes", variant="error" if self.danger else "primary", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#no" if self.danger else "#yes", Button).focus()

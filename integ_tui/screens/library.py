@@ -100,7 +100,8 @@ class LibraryScreen(IntegScreen[None]):
 
     async def _welcome(self) -> None:
         with self.telling_failures():
-            if await self._parts.accounts.all():
+            accounts = await asyncio.to_thread(lambda: self._parts.accounts)  # a heavy import
+            if await accounts.all():
                 return
             await self.integ.welcome(installed=self.shelf.counts["installed"])
 

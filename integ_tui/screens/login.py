@@ -43,7 +43,7 @@ class AccountList(RowList[AccountInfo]):
         state = min(28, max(0, width - store - 16))
         name = max(0, width - store - state)
         synced = ago(row.last_sync_at, self.app.clock())  # type: ignore[attr-defined]
-        words = f"read {synced}" if synced and row.state is AccountState.OK else STATES[row.state]
+        words = f"synced {synced}" if synced and row.state is AccountState.OK else STATES[row.state]
         shown = clean(row.display_name) or clean(row.account)
         return [(fit(store_name(row.provider), store), "good"), (fit(shown, name), "title"), (fit(words, state), "dim")]
 
@@ -75,24 +75,24 @@ class LoginScreen(IntegScreen[str | None]):
             yield Label("Reading the stores…", id="say", markup=False)
             with Vertical(id="openid"):
                 yield Label("", id="openid-words", markup=False, classes="form-line")
-                yield Input(placeholder="Web API key", password=True, id="openid-key")
-                yield Button("Sign in with the browser", variant="primary", id="openid-go")
+                yield Input(placeholder="Web API key", password=True, id="openid-key", compact=True)
+                yield Button("Sign in with the browser", variant="primary", id="openid-go", compact=True)
             with Vertical(id="code"):
                 yield Label("", id="code-words", markup=False, classes="form-line")
             with Vertical(id="address-box"):
                 yield Static("", markup=False, id="address")
                 with Horizontal(classes="form-buttons"):
-                    yield Button("Open", id="open")
-                    yield Button("Copy", id="copy")
-                    yield Button("Cancel", id="cancel")
+                    yield Button("Open", id="open", compact=True)
+                    yield Button("Copy", id="copy", compact=True)
+                    yield Button("Cancel", id="cancel", compact=True)
             with Vertical(id="paste"):
-                yield Input(placeholder="the address you landed on, or the code in it", password=True, id="pasted")
-                yield Button("Finish", variant="primary", id="code-go")
+                yield Input(placeholder="the address you landed on, or the code in it", password=True, id="pasted", compact=True)
+                yield Button("Finish", variant="primary", id="code-go", compact=True)
             with Vertical(id="key"):
                 yield Label("Or with a Web API key alone:", markup=False, classes="form-line")
-                yield Input(placeholder="SteamID, profile address or name", id="key-account")
-                yield Input(placeholder="Web API key", password=True, id="key-key")
-                yield Button("Sign in with the key", id="key-go")
+                yield Input(placeholder="SteamID, profile address or name", id="key-account", compact=True)
+                yield Input(placeholder="Web API key", password=True, id="key-key", compact=True)
+                yield Button("Sign in with the key", id="key-go", compact=True)
 
     def on_mount(self) -> None:
         for part in ("accounts", "openid", "code", "address-box", "paste", "key"):
@@ -114,7 +114,7 @@ class LoginScreen(IntegScreen[str | None]):
     def _show_accounts(self, accounts: list[AccountInfo]) -> None:
         listed = self.query_one(AccountList)
         listed.display = bool(accounts)
-        listed.styles.height = min(len(accounts), 5) + 1
+        listed.styles.height = min(len(accounts), 5)
         listed.show_rows(accounts)
         self.refresh_bindings()
 

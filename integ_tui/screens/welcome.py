@@ -7,7 +7,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Center, Horizontal, Middle, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.widgets import Button, Label
 
 from integ_tui.screens.base import IntegScreen
@@ -33,15 +33,15 @@ class WelcomeScreen(IntegScreen[str | None]):
     def compose_content(self) -> ComposeResult:
         games = counted(self.installed, "installed game")
         found = f"Found on this machine: Steam, with {games}." if self.installed else "Steam was not found on this machine."
-        with Middle(), Center(), Vertical(classes="box"):
+        with Container(id="welcome"), Vertical(classes="box"):
             yield Label("Welcome to Integ", classes="box-title")
             yield Label("Every game you own on Steam and GOG, in one terminal.", classes="box-line")
             yield Label(found, id="found", markup=False, classes="box-line")
             yield Label("Sign in to a store to see the games you own there.", classes="box-line")
             with Horizontal(classes="box-buttons"):
-                yield Button("Steam", id="steam", variant="primary")
-                yield Button("GOG", id="gog", variant="primary")
-                yield Button("Library", id="look")
+                yield Button("Steam", id="steam", variant="primary", compact=True)
+                yield Button("GOG", id="gog", variant="primary", compact=True)
+                yield Button("Library", id="look", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#steam", Button).focus()

@@ -57,7 +57,7 @@ def how_far(progress: Progress | None) -> tuple[str, float | None]:
     """*progress* in words, and its share of the whole when that is known."""
     if progress is None:
         return "", None
-    words = [clean(progress.message or progress.stage)]
+    words = [clean(progress.message), clean(progress.stage)]
     share: float | None = None
     if progress.done_bytes is not None:
         words.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}" if progress.total_bytes else size(progress.done_bytes))

@@ -52,7 +52,7 @@ def written(shown: Shown, now: datetime) -> Text:
     text.append(f"\n\n{state}")
     played = playtime(entry.playtime_min) or "never"
     last = ago(moment(entry.last_played_at), now)
-    text.append(f"\nPlayed   {played}" + (f", last {last}{' ago' if last.endswith('days') else ''}" if last else ""))
+    text.append(f"\nPlayed   {played}" + (f", last {last}" if last else ""))
     if shown.row is not None:
         for release in shown.row.releases:
             _append_release(text, release)

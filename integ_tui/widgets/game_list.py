@@ -32,7 +32,7 @@ _MARK = 2
 
 def columns_for(width: int) -> Columns:
     """What fits into *width* cells: last played goes first, then platforms, then stores."""
-    stores, platforms, played, last = (10, 5, 8, 10) if width >= 70 else (10, 5, 8, 0) if width >= 56 else (0, 0, 8, 0)
+    stores, platforms, played, last = (10, 5, 8, 11) if width >= 70 else (10, 5, 8, 0) if width >= 56 else (0, 0, 8, 0)
     taken = sum(each + GAP for each in (stores, platforms, played, last) if each)
     return Columns(max(8, width - _MARK - taken), stores, platforms, played, last)
 

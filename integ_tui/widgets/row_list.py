@@ -22,7 +22,7 @@ Cell = tuple[str, str]
 """A text already fitted to its width, and the part of the row it is: `title`, `dim`, `good` or `warn`."""
 
 
-class RowList(ScrollView, Generic[Row], can_focus=True):
+class RowList(ScrollView, Generic[Row], can_focus=True, inherit_bindings=False):
     """Rows of *Row* with a cursor; a subclass says in `cells` what a row looks like."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from integ_runtime.cache.records import ReleaseRow, TitleRow
 from integ_runtime.progress import Progress, Report, unheard
+from integ_server.contract.errors import PartialError
 from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInPage, SignInWay
 from integ_tui.app import IntegApp
 
@@ -343,7 +344,13 @@ class FakeLauncher:
             raise self.fails
         return FakePlan(key, self.runner)
 
-    async def run(self, plan: FakePlan, /, *, attach: bool) -> FakeOutcome:
+    async def stop(self, key: str, /) -> int:
+        self.asked.append(("stop", key))
+        if self.gate:
+            self.gate.open()
+        return 1
+
+    async def run(self, plan: FakePlan, /, *, attach: bool, stop_when_asked: bool = True) -> FakeOutcome:
         self.asked.append(("run", plan.key, attach))
         if self.gate:
             await self.gate.wait()
@@ -356,6 +363,11 @@ class FakeSynced:
         default_factory=lambda: [{"provider": "steam", "account": "1", "added": 2, "changed": 0, "removed": 1, "total": 214, "error": None}]
     )
 
+    def raise_if_failed(self) -> None:
+        for each in self.accounts:
+            if each["error"]:
+                raise PartialError(f"{each['provider']}: {each['error']['message']}", hint="integ sync", data={"accounts": self.accounts})
+
 
 @dataclass
 class FakeRuntime:
@@ -367,6 +379,7 @@ class FakeRuntime:
     games: FakeGames = field(default_factory=FakeGames)
     launcher: FakeLauncher = field(default_factory=FakeLauncher)
     sync_fails: Exception | None = None
+    outcome: FakeSynced = field(default_factory=FakeSynced)
     sync_gate: Gate | None = None
     local: list[TitleRow] | None = None
     """What `refresh_local` finds on this machine."""
@@ -379,7 +392,7 @@ class FakeRuntime:
             await self.sync_gate.wait()
         if self.sync_fails:
             raise self.sync_fails
-        return FakeSynced()
+        return self.outcome
 
     async def refresh_local(self) -> bool:
         if self.local is None:
@@ -402,7 +415,14 @@ class Browser:
 
 def app_with(runtime: FakeRuntime | None = None, *, theme: str = "integ-dark", browser: Browser | None = None) -> IntegApp:
     """The browser on *runtime*, at a fixed moment, looking at the cache only when the test says so."""
-    return IntegApp(runtime or FakeRuntime(), clock=lambda: NOW, watch_s=0, theme=theme, open_url=(browser or Browser()).open)
+    return IntegApp(
+        runtime or FakeRuntime(),
+        clock=lambda: NOW,
+        watch_s=0,
+        theme=theme,
+        open_url=(browser or Browser()).open,
+        install_options=lambda: None,
+    )
 
 
 def shown_toasts(app: IntegApp) -> list[str]:
