@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, cast
@@ -205,6 +204,8 @@ def _run(argv: list[str], out: Output) -> int:
 
 def _bug(error: Exception, out: Output) -> int:
     """A mistake of ours: the whole traceback, without anybody's secrets."""
+    import traceback
+
     from integ_server.upstream import redact
 
     out.failure_named("IntegError", redact(f"a bug in Integ: {type(error).__name__}: {error}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from integ_cli.output import Output
 from integ_runtime.settings import RuntimeSettings, read_settings
-from integ_server.contract.errors import AmbiguousError
+from integ_server.contract.errors import AmbiguousError, StorageError
 
 if TYPE_CHECKING:
     from integ_runtime.cache.records import ReleaseRow
@@ -46,13 +45,15 @@ def tell_logs(out: Output, settings: RuntimeSettings) -> None:
     install_redaction()
 
 
-def light_settings() -> RuntimeSettings:
+def light_settings(out: Output) -> RuntimeSettings:
     """The settings, and the library brought up to date with this machine's files, for commands that only read the cache."""
     settings = read_settings()
-    from integ_runtime.local import refresh_local
+    from integ_runtime.freshness import bring_up_to_date
 
-    with cache_errors():
-        refresh_local(settings.paths, os.environ)
+    try:
+        bring_up_to_date(settings.paths)
+    except StorageError as error:  # a full disk is no reason not to show what is known
+        out.warn(error.message)
     return settings
 
 

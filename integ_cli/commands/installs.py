@@ -33,7 +33,7 @@ def install(
 ) -> None:
     """Install a game into your library folder."""
     out = output()
-    settings = session.light_settings()
+    settings = session.light_settings(out)
     release = session.get_release(out, settings, game, prefer_installed=False)
 
     async def work(runtime: Runtime) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def uninstall(
 ) -> None:
     """Remove an installed game: what Integ wrote goes, what you added stays, saves stay unless --purge."""
     out = output()
-    settings = session.light_settings()
+    settings = session.light_settings(out)
     release = session.get_release(out, settings, game)
     out.confirm(f"Uninstall {release.title}" + (" and delete its prefix and saves?" if purge else "? Its saves stay."))
 
@@ -95,7 +95,7 @@ def import_game(
 ) -> None:
     """Take over a game that is on the disk already; nothing is copied or changed."""
     out = output()
-    settings = session.light_settings()
+    settings = session.light_settings(out)
     release = session.get_release(out, settings, game, prefer_installed=False)
     folder = path.expanduser().absolute()
 

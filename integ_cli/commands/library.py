@@ -34,7 +34,7 @@ def list_games(
         store=store, installed=True if installed else None, include_hidden=everything, filter=query, sort=sort, limit=limit, by=by
     )
     with cache_errors():
-        data = rows.list_json(light_settings().paths.cache_db, asked)
+        data = rows.list_json(light_settings(out).paths.cache_db, asked)
     _print_items(
         out, "list", data, nothing="No game fits." if query or store or installed else "No games yet: integ login, then integ sync."
     )
@@ -48,7 +48,7 @@ def search(
     """Find games by any part of their name, best first."""
     out = output()
     with cache_errors():
-        data = rows.search_json(light_settings().paths.cache_db, " ".join(text), limit)
+        data = rows.search_json(light_settings(out).paths.cache_db, " ".join(text), limit)
     _print_items(out, "search", data, nothing="No game fits.")
 
 
@@ -56,7 +56,7 @@ def search(
 def show(game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]) -> None:
     """Show everything known about a game: where you own it, what is installed, what it is about."""
     out = output()
-    cache_db = light_settings().paths.cache_db
+    cache_db = light_settings(out).paths.cache_db
     title = one_of_several(out, lambda text: rows.get_title(cache_db, text), game)
     with cache_errors():
         details = rows.details(cache_db, title.title_id)

@@ -35,7 +35,7 @@ def launch(
     """Start a game and wait for its end; exits with the game's own code."""
     out = output()
     variables = _variables(env or [])
-    settings = session.light_settings()
+    settings = session.light_settings(out)
     release = session.get_release(out, settings, game)
 
     async def work(runtime: Runtime) -> tuple[dict[str, Any], int]:

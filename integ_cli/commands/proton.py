@@ -92,7 +92,7 @@ def use(
 ) -> None:
     """Choose the version for a game, or for all that have no choice of their own."""
     out = output()
-    release = session.get_release(out, session.light_settings(), game) if game is not None else None
+    release = session.get_release(out, session.light_settings(out), game) if game is not None else None
     key = release.key if release else None
 
     async def work(runtime: Runtime) -> InstalledBuild:

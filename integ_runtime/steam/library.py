@@ -11,7 +11,7 @@ from pathlib import Path
 
 from integ_runtime.cache.records import LocalFact
 from integ_runtime.steam.manifests import SteamApp, apps_in, is_tool, with_play
-from integ_runtime.steam.roots import SteamLibrary, SteamRoot, find_libraries, find_roots, library_lists
+from integ_runtime.steam.roots import SteamLibrary, SteamRoot, candidate_folders, find_libraries, find_roots, library_lists
 from integ_runtime.steam.tools import SteamTool, find_tools, tool_folders
 from integ_runtime.steam.users import Play, SteamUser, find_users, read_chosen_tools, read_play
 
@@ -120,6 +120,10 @@ class SteamFiles:
             for library in find_libraries(root, self._home, warnings):
                 found.setdefault(library.path, library)
         return list(found.values())
+
+    def watched(self) -> list[Path]:
+        """Every path whose time, size or mere presence moves when a snapshot would; the places where no Steam is yet too."""
+        return [*self._watched(), *candidate_folders(self._home, self._environ)]
 
     def _watched(self) -> Iterator[Path]:
         roots = self.roots()

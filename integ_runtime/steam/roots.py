@@ -110,6 +110,11 @@ def find_folder(parent: Path, name: str) -> Path | None:
         return None
 
 
+def candidate_folders(home: Path, environ: Mapping[str, str]) -> list[Path]:
+    """Where a Steam would be looked for."""
+    return [folder for _, folder in _candidates(home, environ)]
+
+
 def _candidates(home: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     override = environ.get("STEAM_DIR", "")
     if override.startswith("/"):
