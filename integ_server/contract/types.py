@@ -110,6 +110,24 @@ class AccountInfo(Wire):
     last_sync_at: datetime | None = None
 
 
+class SignOut(Wire):
+    """Body of `POST /auth/logout`; what is left out means all."""
+
+    provider: str | None = None
+    account: str | None = None
+
+
+class UserInfo(Wire):
+    id: str
+    name: str
+    revision: int
+    """Of the library, as in `Changes`."""
+
+
+class Health(Wire):
+    state: Literal["ok"] = "ok"
+
+
 # --- library -------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,37 @@
+"""Signing in at the stores."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from integ_server.api.deps import BackendDep, CurrentUser, SessionDep
+from integ_server.api.envelope import ok
+from integ_server.contract.types import AccountInfo, Envelope, ProviderInfo, SignedIn, SignInAnswer, SignInPage, SignInStart, SignOut
+from integ_server.services import accounts
+
+router = APIRouter(prefix="/auth", tags=["sign-in"])
+
+
+@router.get("/providers")
+async def list_providers(backend: BackendDep) -> Envelope[list[ProviderInfo]]:
+    """The stores, and how one signs in there."""
+    return ok(accounts.provider_infos(backend))
+
+
+@router.post("/logout")
+async def logout(session: SessionDep, user: CurrentUser, which: SignOut) -> Envelope[list[AccountInfo]]:
+    """Forget the credentials of one account, of a store's, or of all; answers those that were signed out."""
+    return ok(await accounts.sign_out(session, user, which.provider, which.account))
+
+
+@router.post("/{provider}/login")
+async def login(backend: BackendDep, user: CurrentUser, provider: str, start: SignInStart) -> Envelope[SignInPage]:
+    """Begin: a page for the browser, and the state to bring back."""
+    return ok(await accounts.begin(backend, user, provider, start))
+
+
+@router.post("/{provider}/callback")
+async def callback(session: SessionDep, backend: BackendDep, user: CurrentUser, provider: str, answer: SignInAnswer) -> Envelope[SignedIn]:
+    """Finish: what the browser or the player brought back becomes an account."""
+    confirmed = await accounts.confirm(backend, user, provider, answer)  # the session begins nothing before its first statement
+    return ok(await accounts.link(backend, session, user, provider, confirmed))

@@ -1,0 +1,91 @@
+"""Around every request: an id, a limit, who may connect at all, and an envelope for what nobody expected."""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from integ_server.api.envelope import bug, failure
+from integ_server.contract.errors import IntegError, PermissionDeniedError, UsageError
+from integ_server.settings import LOOPBACK
+
+MOST_BODY_BYTES = 1 << 20
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-real-ip"}
+_log = logging.getLogger("integ.api")
+
+
+class TooLargeError(UsageError):
+    status = 413
+
+
+class Doorkeeper:
+    """
+    Plain ASGI, for its cost is paid by every request. *loopback_only* turns away whoever is not on this machine, also behind a
+    proxy or by a name that a page in the browser made point here.
+    """
+
+    def __init__(self, app: ASGIApp, *, loopback_only: bool) -> None:
+        self._app = app
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        asked_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MOST_BODY_BYTES:
+                raise _too_large()
+            return message
+
+        async def labelled(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            self._admit(scope, headers)
+            await self._app(scope, counted, labelled)
+        except IntegError as error:
+            if started:
+                raise
+            await failure(error)(scope, receive, labelled)
+        except Exception as error:
+            _log.exception("request %s failed", request_id)
+            if started:
+                raise
+            await failure(bug(error))(scope, receive, labelled)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        announced = headers.get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > MOST_BODY_BYTES:
+            raise _too_large()
+        client: Any = scope.get("client")
+        if not self._loopback_only:
+            return
+        host = headers.get(b"host", b"").decode("latin-1").rpartition("@")[2]
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if (client and client[0] not in LOOPBACK) or name not in LOOPBACK or headers.keys() & _FORWARDED:
+            raise PermissionDeniedError(
+                "this backend knows no sign-in of its own yet and answers this machine only", hint="run integ on the backend's machine"
+            )
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError("the request is too large", hint=f"at most {MOST_BODY_BYTES} bytes")

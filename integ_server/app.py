@@ -1,0 +1,64 @@
+"""The backend as an ASGI app, for a server's socket or for a thread of the player's own process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from integ_server.api import auth, games, health, jobs, users
+from integ_server.api.envelope import add_handlers
+from integ_server.api.middleware import Doorkeeper
+from integ_server.opening import open_backend
+from integ_server.providers.base import GameProvider
+from integ_server.services.jobs import take_up
+from integ_server.settings import ServerSettings
+from integ_server.worker.broker import open_workers
+
+
+def embedded_settings(
+    *,
+    data_dir: Path,
+    secret_key: str,
+    upstream_url: str | None = None,
+    steam_api_key: str = "",
+    gog_client_id: str = "",
+    gog_client_secret: str = "",
+) -> ServerSettings:
+    """
+    Settings for a backend in the player's own process.
+
+    Raises:
+        UsageError: A value makes no sense; the message names it.
+    """
+    return ServerSettings.embedded(data_dir, upstream_url, steam_api_key, gog_client_id, gog_client_secret, secret_key)
+
+
+def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvider]] | None = None) -> FastAPI:
+    """
+    The app. Nothing is opened before its lifespan is entered, and all of it belongs to the loop that enters it.
+
+    Not embedded it answers this machine only: it has no sign-in of its own. *stores* stands in for those found by looking.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_backend(settings, stores) as backend, open_workers(backend, consume=settings.redis_url is None):
+            app.state.backend = backend
+            looking = asyncio.create_task(take_up(backend))  # what a killed process left behind; no request waits for it
+            try:
+                yield
+            finally:
+                looking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await looking
+
+    app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
+    app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
+    add_handlers(app)
+    for part in (health, auth, users, games, jobs):
+        app.include_router(part.router)
+    return app

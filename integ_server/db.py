@@ -1,0 +1,106 @@
+"""The database: one engine, one way to begin a transaction, the same for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from starlette.requests import Request
+
+from integ_server.contract.errors import BusyError, IntegError, IntegrityError, StorageError
+
+BUSY_TIMEOUT_MS = 10_000
+_WRITES = "integ_writes"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """
+    Sessions for one event loop; a pool is never shared between loops.
+
+    `reading` begins a transaction that sees one state and never waits. `writing` takes SQLite's write lock at its very beginning,
+    so that no transaction has to give up half-way because another process wrote meanwhile; keep it short, and never await
+    the network inside.
+    """
+
+    engine: AsyncEngine
+    reading: async_sessionmaker[AsyncSession]
+    writing: async_sessionmaker[AsyncSession]
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+
+@contextlib.asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    engine = make_engine(url)
+    try:
+        writer = engine.execution_options(**{_WRITES: True})
+        yield Database(
+            engine,
+            reading=async_sessionmaker(engine, expire_on_commit=False, autoflush=False),
+            writing=async_sessionmaker(writer, expire_on_commit=False, autoflush=False),
+        )
+    finally:
+        await engine.dispose()
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """An engine whose connections keep foreign keys, wait for a busy file, and begin transactions when they are told to."""
+    if url.startswith("postgresql"):
+        return create_async_engine(
+            url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=10, connect_args={"timeout": 10}
+        )
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver begins nothing by itself; `_begin_sqlite` does
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+async def get_session(request: Request) -> AsyncIterator[AsyncSession]:
+    """The transaction of one request: stored when the endpoint returns, undone when it raises."""
+    database: Database = request.app.state.backend.db
+    sessions = database.reading if request.method in {"GET", "HEAD"} else database.writing
+    async with sessions.begin() as session:
+        yield session
+
+
+def after_commit(session: AsyncSession, send: Callable[[], object]) -> None:
+    """Call *send* once what *session* holds is stored; never when it is undone."""
+    event.listen(session.sync_session, "after_commit", lambda _: send(), once=True)
+
+
+def storage_error(error: DBAPIError) -> IntegError | None:
+    """What the database's own failure means to people; None for what can only be a bug."""
+    said = str(error.orig).lower()
+    if "database or disk is full" in said or "disk i/o error" in said or "no space left" in said or "readonly database" in said:
+        return StorageError("the database can't be written: the disk is full or fails", hint="integ doctor")
+    if "not a database" in said or "malformed" in said:
+        return IntegrityError("the database file is damaged", hint="restore the newest integ.db.before-* beside it")
+    if "database is locked" in said:
+        return BusyError("the database is in use by another process for too long", hint="try again")
+    if "unable to open database file" in said:
+        return StorageError("the database file can't be opened", hint="integ doctor")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return StorageError("the database does not answer", hint="try again")
+    return None

@@ -1,0 +1,30 @@
+"""All tables at once, for those who need the whole schema; and the Core tables behind the models, for bulk statements."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import MetaData, Table
+from sqlmodel import SQLModel
+
+from integ_server.models.account import Account
+from integ_server.models.game import Game, GroupMember
+from integ_server.models.job import Job
+from integ_server.models.library_entry import LibraryEntry
+from integ_server.models.title import Title
+from integ_server.models.user import User
+
+metadata: MetaData = SQLModel.metadata
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+users = _table(User)
+accounts = _table(Account)
+titles = _table(Title)
+games = _table(Game)
+group_members = _table(GroupMember)
+library_entries = _table(LibraryEntry)
+jobs = _table(Job)

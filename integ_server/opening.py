@@ -1,0 +1,53 @@
+"""Opens what the services work with: the same parts for the API and for a worker."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from integ_server.auth.crypto import Vault
+from integ_server.cache import open_cache
+from integ_server.db import open_database
+from integ_server.migrations.upgrade import check_current, migrate
+from integ_server.providers import providers
+from integ_server.providers.base import GameProvider, ProviderConfig
+from integ_server.services import library
+from integ_server.services.backend import LOCAL_USER, Backend
+from integ_server.settings import ServerSettings
+from integ_server.upstream import open_upstream
+
+
+@asynccontextmanager
+async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameProvider]] | None = None) -> AsyncIterator[Backend]:
+    """
+    Open database, cache, the way outside and the stores; *stores* stands in for those that are found by looking.
+
+    An embedded database is brought up to date first; a served one has to be already, since `integ migrate` does that once for
+    all processes.
+
+    Raises:
+        IntegrityError: The database is of a newer version, or damaged.
+        StorageError: It can't be read or written.
+    """
+    vault = Vault(settings.secret_key)
+    async with AsyncExitStack() as opened:
+        if settings.is_embedded:
+            await migrate(settings.database_url)
+        else:
+            await check_current(settings.database_url)
+        db = await opened.enter_async_context(open_database(settings.database_url))
+        if settings.is_embedded:
+            await library.ensure_local_user(db, LOCAL_USER)
+        cache = await opened.enter_async_context(open_cache(settings.redis_url))
+        http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))
+        config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
+        kinds = providers() if stores is None else stores
+        yield Backend(settings, db, cache, vault, {slug: kind(http, config) for slug, kind in kinds.items()})
+
+
+def _version() -> str:
+    try:
+        return version("integ")
+    except PackageNotFoundError:  # run from a checkout
+        return ""

@@ -1,0 +1,210 @@
+"""Sign-in at the stores: begun, finished, listed, ended."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from urllib.parse import urlencode, urlsplit
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from integ_server.contract.errors import (
+    AccountNotFoundError,
+    AuthenticationError,
+    PermissionDeniedError,
+    UsageError,
+)
+from integ_server.contract.types import (
+    AccountInfo,
+    AccountState,
+    ProviderInfo,
+    SignedIn,
+    SignInAnswer,
+    SignInPage,
+    SignInStart,
+    SignInWay,
+)
+from integ_server.models.account import Account
+from integ_server.models.tables import accounts, jobs, library_entries
+from integ_server.providers.base import SignedInAccount
+from integ_server.services import library
+from integ_server.services.access import seal_into
+from integ_server.services.backend import Backend
+from integ_server.services.naming import clean_name
+from integ_server.services.rows import in_parts
+from integ_server.settings import LOOPBACK
+from integ_server.upstream import rewritten
+
+STATE_LIVES_S = 900.0
+NONCE_LIVES_S = 660.0
+"""Longer than an assertion may be old, by any clock."""
+_LONGEST_ANSWER = 16_384
+
+
+def provider_infos(backend: Backend) -> list[ProviderInfo]:
+    found = []
+    for slug, store in sorted(backend.stores.items()):
+        key_page = str(getattr(store, "key_page", ""))
+        needs_key = bool(key_page) and not getattr(backend.settings, f"{slug}_api_key", "")
+        found.append(ProviderInfo(slug=slug, title=store.title, ways=list(store.ways), needs_api_key=needs_key, api_key_page=key_page))
+    return found
+
+
+async def begin(backend: Backend, user_id: str, provider: str, start: SignInStart) -> SignInPage:
+    """
+    A page for the browser, and the state that its answer has to bring back: good once, for a quarter of an hour, for this user.
+
+    Raises:
+        NotFoundError: There is no such store.
+        UsageError: The store has no such way, or the address to come back to is not ours.
+    """
+    store = backend.get_store(provider)
+    _check_way(backend, provider, start.way)
+    state = secrets.token_urlsafe(32)
+    return_to = ""
+    if start.way is SignInWay.OPENID:
+        _check_return(backend, start.return_to)
+        return_to = f"{start.return_to}{'&' if '?' in start.return_to else '?'}{urlencode({'state': state})}"
+    address = store.sign_in_address(start.way, return_to, state)
+    issued = {"user": user_id, "provider": provider, "way": start.way, "return_to": return_to}
+    await backend.cache.set(f"sign-in/{state}", json.dumps(issued), STATE_LIVES_S)
+    shown = rewritten(address, backend.settings.upstream_url) if address else ""
+    return SignInPage(provider=provider, way=start.way, address=shown, state=state)
+
+
+async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInAnswer) -> SignedInAccount:
+    """
+    Let the store say whose account the answer is. Nothing is stored yet, and no transaction is open while the store is asked.
+
+    Raises:
+        NotFoundError: There is no such store.
+        UsageError: The store has no such way.
+        AuthenticationError: The state is unknown, used or somebody else's; or the store refused the answer.
+        ProviderUnavailableError: The store could not be asked.
+    """
+    store = backend.get_store(provider)
+    _check_way(backend, provider, answer.way)
+    if max(len(answer.query), len(answer.code), len(answer.api_key), len(answer.account)) > _LONGEST_ANSWER:
+        raise UsageError("that is too long for a sign-in", hint=f"integ login {provider}")
+    return_to = await _take_state(backend, user_id, provider, answer)
+    if answer.way is SignInWay.OPENID and _needs_key(backend, provider) and not answer.api_key:
+        page = str(getattr(store, "key_page", ""))
+        raise AuthenticationError(
+            f"reading a {store.title} library needs a Web API key", hint=f"get one at {page}, then: integ login {provider}"
+        )
+    nonce_of = getattr(store, "nonce_of", None)
+    nonce = nonce_of(answer.query) if nonce_of is not None and answer.way is SignInWay.OPENID else None
+    if nonce and not await backend.cache.add(f"nonce/{provider}/{nonce}", "1", NONCE_LIVES_S):
+        raise AuthenticationError("this sign-in was used already", hint=f"integ login {provider}")
+    return await store.sign_in(answer, return_to=return_to)
+
+
+async def link(backend: Backend, session: AsyncSession, user_id: str, provider: str, signed_in: SignedInAccount) -> SignedIn:
+    """
+    Store the account for the user, its credentials sealed; one that was signed out comes back with its history.
+
+    Raises:
+        PermissionDeniedError: It belongs to another user of this backend.
+    """
+    login = signed_in.credentials
+    same = select(Account).where(accounts.c.provider == provider, accounts.c.account == login.account).with_for_update()
+    known = list((await session.execute(same.order_by(accounts.c.removed_at.is_not(None), accounts.c.id))).scalars())
+    if any(each.removed_at is None and each.user_id != user_id for each in known):
+        raise PermissionDeniedError(f"this {provider} account belongs to another user of this backend", hint="sign it out there first")
+    account = next((each for each in known if each.user_id == user_id), None)
+    if account is None:
+        now = datetime.now(UTC)
+        account = Account(user_id=user_id, provider=provider, account=login.account, display_name="", created_at=now)
+        session.add(account)
+    account.display_name = clean_name(signed_in.display_name) or login.account
+    account.state, account.removed_at = AccountState.OK, None
+    seal_into(account, login, backend.vault)
+    await session.flush()
+    return SignedIn(provider=provider, account=account.account, display_name=account.display_name)
+
+
+async def sign_out(session: AsyncSession, user_id: str, provider: str | None, account: str | None) -> list[AccountInfo]:
+    """
+    Forget the credentials of one account, of all of a store, or of all, and take their games out of the library.
+
+    Raises:
+        AccountNotFoundError: There is none such.
+    """
+    query = select(Account).where(accounts.c.user_id == user_id, accounts.c.removed_at.is_(None))
+    if provider is not None:
+        query = query.where(accounts.c.provider == provider)
+    if account is not None:
+        query = query.where(accounts.c.account == account)
+    ended = list((await session.execute(query.order_by(accounts.c.id).with_for_update())).scalars())
+    if not ended:
+        raise AccountNotFoundError("no such account is signed in", hint="integ accounts")
+    now = datetime.now(UTC)
+    for each in ended:
+        each.secret = each.access_token = each.access_expires_at = None
+        each.state, each.removed_at = AccountState.SIGNED_OUT, now
+        await session.flush()
+        await session.execute(delete(jobs).where(jobs.c.account_id == each.id, jobs.c.state == "queued"))
+        owned = library_entries.c.account_id == each.id, library_entries.c.removed_at.is_(None)
+        keys = sorted((await session.execute(select(library_entries.c.game_key).where(*owned))).scalars())
+        if keys:
+            first = await library.next_revisions(session, user_id, len(keys))
+            for step, part in enumerate(in_parts(keys, library.A_REVISION_HOLDS)):
+                gone = update(library_entries).where(*owned, library_entries.c.game_key.in_(part))
+                await session.execute(gone.values(removed_at=now, revision=first + step))
+    return [_info(each) for each in ended]
+
+
+async def infos(session: AsyncSession, user_id: str) -> list[AccountInfo]:
+    query = select(Account).where(accounts.c.user_id == user_id, accounts.c.removed_at.is_(None))
+    return [_info(each) for each in (await session.execute(query.order_by(accounts.c.provider, accounts.c.id))).scalars()]
+
+
+def _info(account: Account) -> AccountInfo:
+    return AccountInfo(
+        provider=account.provider,
+        account=account.account,
+        display_name=account.display_name,
+        state=AccountState(account.state),
+        last_sync_at=account.last_sync_at,
+    )
+
+
+def _needs_key(backend: Backend, provider: str) -> bool:
+    return any(each.needs_api_key for each in provider_infos(backend) if each.slug == provider)
+
+
+def _check_way(backend: Backend, provider: str, way: SignInWay) -> None:
+    ways = backend.get_store(provider).ways
+    if way not in ways:
+        raise UsageError(f"{provider} has no sign-in by {way}", hint=f"ways: {', '.join(ways)}")
+
+
+def _check_return(backend: Backend, return_to: str) -> None:
+    """A browser may be sent back to this backend or to the player's own machine, and nowhere else."""
+    try:
+        parts = urlsplit(return_to)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        is_own = bool(backend.settings.public_url) and origin == backend.settings.public_url.rstrip("/")
+        is_local = parts.scheme == "http" and parts.hostname in LOOPBACK and "@" not in parts.netloc
+    except ValueError:
+        is_own = is_local = False
+    if not (is_own or is_local) or "#" in return_to:
+        raise UsageError("the address to come back to has to be on this machine or this backend", hint="http://127.0.0.1:PORT/")
+
+
+async def _take_state(backend: Backend, user_id: str, provider: str, answer: SignInAnswer) -> str:
+    """
+    The callback address that was issued with the answer's state; the state is used up by asking.
+
+    A pasted key or code is brought by the player's own hand and needs none; but one that is brought has to be right.
+    """
+    if not answer.state and answer.way is not SignInWay.OPENID:
+        return ""
+    raw = await backend.cache.take(f"sign-in/{answer.state[:128]}")
+    issued = json.loads(raw) if raw else {}
+    expected = {"user": user_id, "provider": provider, "way": answer.way}
+    if any(issued.get(name) != value for name, value in expected.items()):
+        raise AuthenticationError("this sign-in was not begun here, or too long ago", hint=f"integ login {provider}")
+    return str(issued["return_to"])

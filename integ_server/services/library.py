@@ -1,0 +1,199 @@
+"""What a user owns: read by page and by change, and marked as changed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from integ_server.contract.errors import GameNotFoundError, UsageError
+from integ_server.contract.types import Changes, OwnedRelease, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
+from integ_server.db import Database
+from integ_server.models.tables import accounts, games, library_entries, titles, users
+from integ_server.services.naming import match_name
+from integ_server.services.rows import in_parts, insert_or_skip, select_where_in
+
+A_REVISION_HOLDS = 1_000
+"""More entries than this that change at once get several revisions, so that a client can be told of them in parts."""
+AN_ANSWER_HOLDS = 2_000
+
+
+async def revision(session: AsyncSession, user_id: str) -> int:
+    found: int = (await session.execute(select(users.c.revision).where(users.c.id == user_id))).scalar_one()
+    return found
+
+
+async def user_info(session: AsyncSession, user_id: str) -> UserInfo:
+    row = (await session.execute(select(users.c.id, users.c.name, users.c.revision).where(users.c.id == user_id))).one()
+    return UserInfo(id=row.id, name=row.name, revision=row.revision)
+
+
+async def next_revisions(session: AsyncSession, user_id: str, changes: int) -> int:
+    """Take the revisions for *changes* entries, the user's row locked until the commit; the first of them."""
+    steps = -(-changes // A_REVISION_HOLDS)
+    bump = update(users).where(users.c.id == user_id).values(revision=users.c.revision + steps).returning(users.c.revision)
+    last: int = (await session.execute(bump)).scalar_one()
+    return last - steps + 1
+
+
+async def touch(session: AsyncSession, keys: Iterable[str], *, user_id: str = "", told: Collection[str] = ()) -> None:
+    """
+    Tell everybody who owns, or owned, one of the releases *keys* that something about it changed; *user_id* hears of *told*
+    already.
+    """
+    owners = select(library_entries.c.user_id, library_entries.c.game_key).distinct()
+    by_user: defaultdict[str, list[str]] = defaultdict(list)
+    for owner, key in await select_where_in(session, owners, library_entries.c.game_key, set(keys)):
+        if owner != user_id or key not in told:
+            by_user[owner].append(key)
+    for owner in sorted(by_user):  # always in the same order, so that two transactions can't wait for each other
+        first = await next_revisions(session, owner, len(by_user[owner]))
+        for step, part in enumerate(in_parts(sorted(by_user[owner]), A_REVISION_HOLDS)):
+            mine = (library_entries.c.user_id == owner, library_entries.c.game_key.in_(part))
+            await session.execute(update(library_entries).where(*mine).values(revision=first + step))
+
+
+async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
+    """Everything that changed after revision *since*, cut between two revisions once it is long; 0 is everything there is."""
+    now_at, began_at = (await session.execute(select(users.c.revision, users.c.first_revision).where(users.c.id == user_id))).one()
+    reset = since != 0 and not began_at <= since <= now_at
+    if reset:
+        since = 0
+    mine = (library_entries.c.user_id == user_id, library_entries.c.revision > since)
+    query = select(library_entries.c.game_key, library_entries.c.revision).where(*mine).order_by(library_entries.c.revision)
+    rows = (await session.execute(query.limit(AN_ANSWER_HOLDS + A_REVISION_HOLDS))).all()
+    upto, more = now_at, False
+    if len(rows) > AN_ANSWER_HOLDS:
+        upto = rows[AN_ANSWER_HOLDS - 1].revision
+        # A revision is never cut in two: its rest may lie behind the limit.
+        rest = query.where(library_entries.c.revision == upto)
+        rows = [row for row in rows if row.revision < upto] + list((await session.execute(rest)).all())
+        more = upto < now_at
+    records = await _records(session, user_id, [row.game_key for row in rows])
+    releases = [each for each in records.releases if since or not each.removed]
+    return Changes(revision=upto, more=more, reset=reset, titles=records.titles, releases=releases)
+
+
+async def owned_games(
+    session: AsyncSession, user_id: str, *, limit: int, cursor: str | None = None, provider: str | None = None, q: str = ""
+) -> Page[ReleaseRecord]:
+    """The releases the user owns, by name; *q* is a part of the name."""
+    owned = library_entries.c.game_key == games.c.key, library_entries.c.user_id == user_id, library_entries.c.removed_at.is_(None)
+    query = select(games.c.sort, games.c.key).where(select(library_entries.c.game_key).where(*owned).exists())
+    if provider is not None:
+        query = query.where(games.c.provider == provider)
+    if wanted := match_name(q):
+        query = query.where(games.c.match_name.contains(wanted, autoescape=True))
+    if cursor is not None:
+        sort, key = _read_cursor(cursor)
+        query = query.where(or_(games.c.sort > sort, and_(games.c.sort == sort, games.c.key > key)))
+    rows = (await session.execute(query.order_by(games.c.sort, games.c.key).limit(limit + 1))).all()
+    records = await _records(session, user_id, [row.key for row in rows[:limit]])
+    by_key = {each.key: each for each in records.releases}
+    next_cursor = _cursor(rows[limit - 1].sort, rows[limit - 1].key) if len(rows) > limit else None
+    return Page(items=[by_key[row.key] for row in rows[:limit]], next_cursor=next_cursor)
+
+
+async def get_release(session: AsyncSession, user_id: str, key: str) -> OwnedRelease:
+    """
+    Raises:
+        GameNotFoundError: The user does not own it.
+    """
+    records = await _records(session, user_id, [key])
+    if not records.releases or records.releases[0].removed:
+        raise GameNotFoundError(f"there is no game {key[:80]!r} in this library", hint="integ search TEXT")
+    details = (await session.execute(select(games.c.details).where(games.c.key == key))).scalar_one()
+    return OwnedRelease(**records.releases[0].model_dump(), details=_details(details))
+
+
+async def _records(session: AsyncSession, user_id: str, keys: Sequence[str]) -> Changes:
+    """The releases *keys* and their titles as the user has them, in no revision in particular."""
+    columns = [column for column in games.c if column.name != "details"]
+    rows = await select_where_in(session, select(*columns), games.c.key, keys)
+    title_ids = {row.title_id for row in rows}
+    title_rows = await select_where_in(session, select(titles), titles.c.id, title_ids)
+    faces = await select_where_in(session, select(games.c.key, games.c.details), games.c.key, {row.face for row in title_rows})
+    details = {row.key: row.details for row in faces}
+    entries = select(library_entries, accounts.c.account, games.c.title_id, games.c.kind).select_from(
+        library_entries.join(accounts, accounts.c.id == library_entries.c.account_id).join(games, games.c.key == library_entries.c.game_key)
+    )
+    mine = entries.where(library_entries.c.user_id == user_id).order_by(library_entries.c.account_id)
+    owned: defaultdict[str, list[Any]] = defaultdict(list)
+    shown: set[str] = set()
+    concealed: set[str] = set()
+    for row in await select_where_in(session, mine, games.c.title_id, title_ids):
+        owned[row.game_key].append(row)
+        if row.removed_at is None and row.kind == "game":
+            (concealed if row.hidden else shown).add(row.title_id)
+    return Changes(
+        revision=0,
+        titles=[
+            TitleRecord(
+                id=row.id,
+                title=row.name or row.face.partition(":")[2],
+                year=row.year,
+                hidden=row.id in concealed and row.id not in shown,
+                guessed=row.guessed,
+                details=_details(details.get(row.face)),
+            )
+            for row in sorted(title_rows, key=lambda each: str(each.id))
+        ],
+        releases=[_release(row, owned[row.key]) for row in sorted(rows, key=lambda each: str(each.key)) if row.key in owned],
+    )
+
+
+def _release(row: Any, entries: Sequence[Any]) -> ReleaseRecord:
+    """One release over all accounts of the user: minutes are added up, the last moment is the latest."""
+    present = [each for each in entries if each.removed_at is None]
+    return ReleaseRecord(
+        key=row.key,
+        provider=row.provider,
+        provider_game_id=row.provider_game_id,
+        title_id=row.title_id,
+        title=row.name or row.provider_game_id,
+        kind=cast(Literal["game", "dlc", "tool"], row.kind),
+        parent_key=row.parent_key,
+        accounts=[each.account for each in present],
+        platforms=row.platforms,
+        playtime_min=sum(each.playtime_min for each in present or entries),
+        last_played_at=max((each.last_played_at for each in present or entries if each.last_played_at), default=None),
+        required_proton=row.required_proton,
+        removed=not present,
+    )
+
+
+def _details(stored: Any) -> TitleDetails | None:
+    return TitleDetails.model_validate(stored) if stored else None
+
+
+def _cursor(sort: str, key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([sort, key]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        raw = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        raw = None
+    if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(each, str) and "\0" not in each for each in raw):
+        raise UsageError("the cursor is none of this list", hint="ask again without a cursor")
+    return raw[0], raw[1]
+
+
+async def ensure_local_user(db: Database, user_id: str) -> None:
+    """The one user of an embedded backend, made at the first start."""
+    async with db.reading() as session:
+        if (await session.execute(select(users.c.id).where(users.c.id == user_id))).first():
+            return
+    now = datetime.now(UTC)
+    began = int(now.timestamp() * 1000)
+    row = {"id": user_id, "name": user_id, "revision": began, "first_revision": began, "created_at": now}
+    async with db.writing.begin() as session:
+        await session.execute(insert_or_skip(session, users), row)

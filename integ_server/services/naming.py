@@ -1,0 +1,63 @@
+"""Names of games: cleaned, compared, sorted, and made into title ids."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST_NAME = 300
+_LONGEST_SLUG = 80
+_MARKS = str.maketrans("", "", "™®©℠")
+_APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
+_ARTICLE = re.compile(r"(?:the|an?) (?=\S)")
+_GAME_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def clean_name(text: str) -> str:
+    """*text* as it may be stored and shown: one line, no control characters or half characters, not endless."""
+    kept = "".join(" " if each.isspace() else each for each in text[: LONGEST_NAME * 4] if each.isspace() or _is_shown(each))
+    return " ".join(kept.split())[:LONGEST_NAME].rstrip()
+
+
+def _is_shown(character: str) -> bool:
+    # Cc: NUL, escape sequences; Cs: halves that no encoding takes; of Cf those that turn the writing direction of what follows
+    category = unicodedata.category(character)
+    return (
+        category not in {"Cc", "Cs", "Cn", "Co"}
+        and character not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\ufeff"
+    )
+
+
+def match_name(name: str) -> str:
+    """
+    What two names of the same game have in common: no case, accents, punctuation or trade marks.
+
+    Numerals and edition words stay: "Part II" is not "Part 2" for certain, and a "Definitive Edition" is another game.
+    """
+    folded = unicodedata.normalize("NFKD", name.translate(_MARKS).translate(_APOSTROPHES)).casefold()
+    # Casefolding may compose anew (ß, İ): take it apart once more, then drop the accents.
+    plain = "".join(each for each in unicodedata.normalize("NFKD", folded) if not _is_accent(each))
+    whole = unicodedata.normalize("NFC", plain.replace("&", " and ").replace("+", " plus "))
+    spaced = "".join(each if each.isalnum() or unicodedata.category(each)[0] == "M" else " " for each in whole)
+    return " ".join(spaced.split())
+
+
+def _is_accent(character: str) -> bool:
+    # Only the marks of Latin, Greek and Cyrillic: in Japanese or Hindi a combining mark makes another letter.
+    return "\u0300" <= character <= "\u036f"
+
+
+def sort_name(name: str) -> str:
+    """Where *name* stands in a sorted list: an article at the front does not count."""
+    plain = match_name(name) or name.casefold()
+    return _ARTICLE.sub("", plain, count=1) if _ARTICLE.match(plain) else plain
+
+
+def slug_of(name: str) -> str:
+    """A title id for *name*; empty when nothing in it can be typed."""
+    return match_name(name).replace(" ", "-")[:_LONGEST_SLUG].strip("-")
+
+
+def is_game_id(text: str) -> bool:
+    """Whether *text* can be a store's id of a game: it becomes part of keys, addresses and folder names."""
+    return _GAME_ID.fullmatch(text) is not None

@@ -1,0 +1,318 @@
+"""Pull one account's library: all of it is read before anything is changed, and what differs is changed in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from integ_server.contract.errors import AuthenticationError, PrivateProfileError, ProviderError
+from integ_server.contract.types import AccountState, JobInfo, SyncCounts, SyncRequest
+from integ_server.models.account import Account
+from integ_server.models.job import Job
+from integ_server.models.tables import accounts, games, jobs, library_entries
+from integ_server.providers.base import GameProvider, OwnedGame, ReadsMetadata, RenewsAccess
+from integ_server.services import access, library, titles
+from integ_server.services import jobs as job_service
+from integ_server.services.backend import Backend
+from integ_server.services.naming import clean_name, is_game_id
+from integ_server.services.rows import in_parts, insert_or_skip, select_where_in
+
+MOST_GAMES = 200_000
+"""No account has that many; a store that goes on and on is ill."""
+_PLATFORMS = ("linux", "windows", "mac")
+_MOST_MINUTES = 2**31 - 1
+_TELL_EVERY_S = 0.5
+_log = logging.getLogger("integ.sync")
+
+
+async def start(backend: Backend, session: AsyncSession, user_id: str, wanted: SyncRequest) -> list[JobInfo]:
+    """
+    A job for each account of the stores that are asked for; one that is at it already counts.
+
+    Raises:
+        NotFoundError: There is no such store.
+        AuthenticationError: No account is signed in there.
+    """
+    for slug in wanted.providers:
+        backend.get_store(slug)
+    query = select(Account).where(accounts.c.user_id == user_id, accounts.c.removed_at.is_(None)).order_by(accounts.c.id)
+    known = list((await session.execute(query)).scalars())
+    chosen = [each for each in known if not wanted.providers or each.provider in wanted.providers]
+    missing = sorted(set(wanted.providers) - {each.provider for each in chosen})
+    if missing or not chosen:
+        where = " ".join(missing[:1])
+        raise AuthenticationError(f"no account is signed in{' at ' + where if where else ''}", hint=f"integ login {where}".strip())
+    started = [
+        await job_service.begin(
+            backend,
+            session,
+            kind="sync",
+            subject=f"sync/{each.id}",
+            user_id=user_id,
+            provider=each.provider,
+            account_id=each.id,
+            account=each.account,
+            full=wanted.full,
+            later=wanted.later,
+        )
+        for each in chosen
+    ]
+    return [job_service.info(job) for job in started]
+
+
+async def pull_account(backend: Backend, job: Job) -> SyncCounts:
+    """
+    Do a `sync` job that this process has claimed. Whatever goes wrong, the library stays as it was; running twice changes nothing.
+
+    Raises:
+        AccountNotFoundError: The account was signed out meanwhile.
+        AuthenticationError: The store refused the sign-in; the account is marked so.
+        PrivateProfileError: The store hides the library; the account is marked so.
+        ProviderError: What the store sent is no library.
+        ProviderUnavailableError: The store is down or asks for a pause.
+        ClaimLostError: Another process took the job over.
+    """
+    assert job.account_id is not None
+    async with backend.db.reading() as session:
+        account = await access.get_account(session, job.account_id)
+    store = backend.get_store(account.provider)
+    owned = await _whole_list(backend, job, store)
+    async with backend.db.writing.begin() as session:
+        await job_service.hold(session, job.id, "writing")
+        account = await access.get_account(session, job.account_id, lock=True)
+        counts = await _store_list(session, account, owned, asks_metadata=isinstance(store, ReadsMetadata))
+        account.last_sync_at, account.state = datetime.now(UTC), AccountState.OK
+        is_full = (await session.execute(select(jobs.c.full).where(jobs.c.id == job.id))).scalar_one()
+        if isinstance(store, ReadsMetadata):
+            await _ask_for_metadata(backend, session, account, bool(is_full))
+        await session.flush()
+        await job_service.finish(session, job.id, counts)
+    return counts
+
+
+async def _whole_list(backend: Backend, job: Job, store: GameProvider) -> dict[str, OwnedGame]:
+    """Everything the account owns, by release key, checked and cleaned; nothing, unless it was read to its end."""
+    assert job.account_id is not None
+    login = await access.usable_login(backend, job.account_id)
+    try:
+        try:
+            return await _read_list(backend, job, store, login)
+        except AuthenticationError:
+            if not isinstance(store, RenewsAccess) or not login.access_token:
+                raise
+            _log.info("%s refused an access token that should be good; renewing it once", store.title)
+        login = await access.usable_login(backend, job.account_id, refused=login.access_token)
+        return await _read_list(backend, job, store, login)
+    except AuthenticationError:
+        await access.mark(backend, job.account_id, AccountState.SIGNED_OUT, login)
+        raise
+    except PrivateProfileError:
+        await access.mark(backend, job.account_id, AccountState.PRIVATE, login)
+        raise
+
+
+async def _read_list(backend: Backend, job: Job, store: GameProvider, login: Any) -> dict[str, OwnedGame]:
+    found: dict[str, OwnedGame] = {}
+    await job_service.tell(backend, job.id, "reading")
+    told_at = time.monotonic()
+    async for game in store.owned_games(login):
+        if not is_game_id(game.provider_game_id) or (game.parent_id is not None and not is_game_id(game.parent_id)):
+            raise ProviderError(f"{store.title} sent a game with an odd id", hint=f"try again: integ sync {store.slug}")
+        key = f"{store.slug}:{game.provider_game_id}"
+        found[key] = _merged(found[key], game) if key in found else _cleaned(game)
+        if len(found) > MOST_GAMES:
+            raise ProviderError(f"{store.title} sent a library without an end", hint=f"try again: integ sync {store.slug}")
+        if time.monotonic() - told_at > _TELL_EVERY_S:
+            await job_service.tell(backend, job.id, "reading", len(found))
+            told_at = time.monotonic()
+    return found
+
+
+def _cleaned(game: OwnedGame) -> OwnedGame:
+    return replace(
+        game,
+        title=clean_name(game.title),
+        playtime_min=min(max(game.playtime_min, 0), _MOST_MINUTES),
+        last_played_at=game.last_played_at.replace(microsecond=0) if game.last_played_at else None,
+        platforms=tuple(each for each in _PLATFORMS if each in game.platforms),
+    )
+
+
+def _merged(first: OwnedGame, again: OwnedGame) -> OwnedGame:
+    """A page that moved while it was read shows a game twice: the larger figures count."""
+    second = _cleaned(again)
+    moments = [each for each in (first.last_played_at, second.last_played_at) if each is not None]
+    return replace(
+        second,
+        title=second.title or first.title,
+        playtime_min=max(first.playtime_min, second.playtime_min),
+        last_played_at=max(moments, default=None),
+    )
+
+
+async def _store_list(session: AsyncSession, account: Account, owned: Mapping[str, OwnedGame], *, asks_metadata: bool) -> SyncCounts:
+    """Write what differs from *owned*; an unchanged library is not written at all."""
+    query = select(
+        library_entries.c.game_key,
+        library_entries.c.playtime_min,
+        library_entries.c.last_played_at,
+        library_entries.c.hidden,
+        library_entries.c.removed_at,
+    ).where(library_entries.c.account_id == account.id)
+    entries = {row[0]: row for row in (await session.execute(query)).all()}
+    present = {key for key, row in entries.items() if row.removed_at is None}
+    if present and not owned:
+        raise ProviderError(
+            f"{account.provider} sent an empty library for {account.display_name}, which had {len(present)} games",
+            hint=f"nothing was changed; sign out to remove them: integ logout {account.provider}",
+        )
+    new = [key for key in owned if key not in entries]
+    changed = [
+        key
+        for key, row in entries.items()
+        if key in owned
+        and (
+            row.removed_at is not None
+            or row.playtime_min != owned[key].playtime_min
+            or row.last_played_at != owned[key].last_played_at
+            or row.hidden != owned[key].hidden
+        )
+    ]
+    gone = [key for key in present if key not in owned]
+    returned = sum(1 for key in changed if entries[key].removed_at is not None)
+    touched = await _store_games(session, account.provider, owned, asks_metadata=asks_metadata)
+    await _write_entries(session, account, owned, new=new, changed=changed, gone=gone)
+    await library.touch(session, touched, user_id=account.user_id, told={*new, *changed, *gone})
+    return SyncCounts(added=len(new) + returned, changed=len(changed) - returned, removed=len(gone), total=len(owned))
+
+
+async def _write_entries(
+    session: AsyncSession, account: Account, owned: Mapping[str, OwnedGame], *, new: list[str], changed: list[str], gone: list[str]
+) -> None:
+    if not (new or changed or gone):
+        return
+    first = await library.next_revisions(session, account.user_id, len(new) + len(changed) + len(gone))
+    revisions = {key: first + at // library.A_REVISION_HOLDS for at, key in enumerate([*new, *changed, *gone])}
+    now = datetime.now(UTC)
+    connection = await session.connection()
+    if new:
+        await connection.execute(
+            insert(library_entries),
+            [
+                {
+                    "account_id": account.id,
+                    "game_key": key,
+                    "user_id": account.user_id,
+                    "playtime_min": owned[key].playtime_min,
+                    "last_played_at": owned[key].last_played_at,
+                    "hidden": owned[key].hidden,
+                    "added_at": now,
+                    "removed_at": None,
+                    "revision": revisions[key],
+                }
+                for key in new
+            ],
+        )
+    mine = library_entries.c.account_id == account.id, library_entries.c.game_key == bindparam("entry")
+    if changed:
+        values = ("playtime_min", "last_played_at", "hidden")
+        rows = [
+            {"entry": key, "revision": revisions[key], "removed_at": None, **{name: getattr(owned[key], name) for name in values}}
+            for key in changed
+        ]
+        await connection.execute(update(library_entries).where(*mine), rows)
+    if gone:
+        rows = [{"entry": key, "revision": revisions[key], "removed_at": now} for key in gone]
+        await connection.execute(update(library_entries).where(*mine), rows)
+
+
+async def _store_games(session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], *, asks_metadata: bool) -> set[str]:
+    """Bring the releases themselves up to date; the keys of those that a client has to hear of anew."""
+    query = select(games.c.key, games.c.name, games.c.kind, games.c.parent_key, games.c.platforms, games.c.metadata_found)
+    known = {row.key: row for row in await select_where_in(session, query, games.c.key, owned)}
+    new = sorted(key for key in owned if key not in known)
+    differing = {key: facts for key, row in known.items() if (facts := _differing(provider, row, owned[key]))}
+    if not new and not differing:
+        return set()
+    await titles.lock(session)
+    connection = await session.connection()
+    if new:
+        await _insert_games(session, provider, owned, new, asks_metadata=asks_metadata)
+    for key, facts in sorted(differing.items()):
+        await connection.execute(update(games).where(games.c.key == key).values(**facts))
+    tied = await titles.needing_rejoin(session, [*new, *differing])
+    return await titles.rejoin(session, tied | set(differing)) | set(differing)
+
+
+async def _insert_games(
+    session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], new: Iterable[str], *, asks_metadata: bool
+) -> None:
+    now = datetime.now(UTC)
+    # On PostgreSQL another sync may have stored some of them between our look and our lock.
+    already = {row[0] for row in await select_where_in(session, select(games.c.key), games.c.key, new)}
+    wanted = [key for key in new if key not in already]
+    facts = {key: _list_facts(provider, owned[key]) for key in wanted}
+    title_ids = await titles.found(
+        session, [titles.NewRelease(key, each["name"], each["kind"], each["parent_key"]) for key, each in facts.items()]
+    )
+    rows = [
+        {
+            "key": key,
+            "provider": provider,
+            "provider_game_id": owned[key].provider_game_id,
+            "title_id": title_ids[key],
+            **each,
+            "metadata_found": False,
+            "metadata_read_at": None if asks_metadata else now,
+            "metadata_due_at": now if asks_metadata else None,
+        }
+        for key, each in facts.items()
+    ]
+    connection = await session.connection()
+    for part in in_parts(rows):
+        await connection.execute(insert_or_skip(session, games), part)
+
+
+def _list_facts(provider: str, game: OwnedGame) -> dict[str, Any]:
+    return {
+        **titles.names_of(game.title),
+        "kind": game.kind,
+        "parent_key": f"{provider}:{game.parent_id}" if game.parent_id else None,
+        "platforms": list(game.platforms),
+    }
+
+
+def _differing(provider: str, row: Any, game: OwnedGame) -> dict[str, Any]:
+    """What the list says otherwise than the table; of what metadata knows better, only the name."""
+    wanted = _list_facts(provider, game)
+    found: dict[str, Any] = {}
+    if game.title and row.name != game.title:
+        found |= titles.names_of(game.title)
+    if not row.metadata_found:
+        found |= {name: wanted[name] for name in ("kind", "parent_key", "platforms") if getattr(row, name) != wanted[name]}
+    return found
+
+
+async def _ask_for_metadata(backend: Backend, session: AsyncSession, account: Account, is_full: bool) -> None:
+    """Queue a job when there are releases that are due to be asked for; *is_full* makes all of the account's due."""
+    if is_full:
+        owned = select(library_entries.c.game_key).where(library_entries.c.account_id == account.id, library_entries.c.removed_at.is_(None))
+        await session.execute(update(games).where(games.c.key.in_(owned)).values(metadata_due_at=datetime.now(UTC)))
+    due = select(games.c.key).where(games.c.provider == account.provider, games.c.metadata_due_at <= datetime.now(UTC)).limit(1)
+    if (await session.execute(due)).first() is None:
+        return
+    await job_service.begin(
+        backend,
+        session,
+        kind="metadata",
+        subject=f"metadata/{account.provider}",
+        user_id=account.user_id,
+        provider=account.provider,
+    )

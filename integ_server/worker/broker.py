@@ -1,0 +1,72 @@
+"""Where messages about jobs go: Redis when a URL is set, else a queue in this process; and the threads that take them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import dramatiq
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Middleware, Retries, ShutdownNotifications
+from dramatiq.worker import Worker
+
+from integ_server.services import jobs
+from integ_server.services.backend import Backend
+from integ_server.worker.actors import declare
+from integ_server.worker.runner import Runner
+
+THREADS = 4
+_IDLE_MS = 250
+"""How often an idle thread looks whether it is to end; a message wakes it at once."""
+_STOP_MS = 600
+
+
+def make_broker(redis_url: str | None) -> dramatiq.Broker:
+    """
+    A broker of the caller's own, with no more middleware than the actors use: no time limit, because every request to a store has
+    its own, and a job is as long as a library.
+    """
+    middleware: list[Middleware] = [ShutdownNotifications(), Retries(max_retries=0)]
+    if redis_url is None:
+        return StubBroker(middleware=middleware)
+    from dramatiq.brokers.redis import RedisBroker
+
+    return RedisBroker(url=redis_url, middleware=middleware)  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterator[None]:
+    """
+    Let *backend* send jobs while inside and, with *consume*, do them: its threads are started by the first message.
+
+    On the way out what runs is stopped and given back, within about a second.
+    """
+    logging.getLogger("dramatiq").setLevel(max(logging.WARNING, logging.getLogger("dramatiq").level))
+    broker = make_broker(backend.settings.redis_url)
+    runner = Runner(backend)
+    send = declare(broker, runner.do_from_thread)
+    workers: list[Worker] = []
+
+    def send_and_start(kind: str, job_id: str, delay_s: float) -> None:
+        if backend.stopping.is_set():
+            return
+        send(kind, job_id, delay_s)
+        if consume and not workers:
+            workers.append(Worker(broker, worker_threads=THREADS, worker_timeout=_IDLE_MS))
+            workers[0].start()
+
+    backend.send = send_and_start
+    if consume and backend.settings.redis_url is not None:
+        workers.append(Worker(broker, worker_threads=THREADS, worker_timeout=_IDLE_MS))
+        await asyncio.to_thread(workers[0].start)
+    try:
+        yield
+    finally:
+        await runner.stop()
+        for worker in workers:
+            await asyncio.to_thread(worker.stop, _STOP_MS)
+        if workers and backend.settings.is_embedded:
+            await jobs.hand_back_all(backend)
+        await asyncio.to_thread(broker.close)
