@@ -16,19 +16,18 @@ _NAMES = (
     "access_token|refresh_token|id_token|client_secret|clientSecret|api_key|apikey|steam_api_key|wsSecret|nonce|"
     r"openid\.sig|openid\.response_nonce|steamLoginSecure|steamRefresh_steam|password|gog-al|token_to_revoke|wsToken|secret_key|certificate"
 )
+_START = r"(?:^|[^\w.]|%(?:25)*(?:3F|26))"
+"""What stands before a name: anything but a longer name, percent-encoded once or more often too."""
+_VALUE = r"[^&\s\"'<>;,)\]}]+"
+_ENCODED_VALUE = r"(?:[^&\s\"'<>;,)%\]}]|%(?!(?:25)*26)[0-9a-f]{2})+"
+_QUERY_NAMES = "key|code|token|sig|jwt|auth|state"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # name=value in queries, forms and cookies, percent-encoded too; names that mean nothing else may stand anywhere
-    (
-        re.compile(rf"(?i)(?<![\w.])((?:{_NAMES})(?:=|%3D))[^&\s\"'<>;,)%\]}}]+(?:%(?!26)[0-9a-f]{{2}}[^&\s\"'<>;,)%\]}}]*)*"),
-        rf"\g<1>{HIDDEN}",
-    ),
+    # name=value in queries, forms and cookies; names that mean nothing else may stand anywhere
+    (re.compile(rf"(?im)({_START}(?:{_NAMES})=){_VALUE}"), rf"\g<1>{HIDDEN}"),
+    (re.compile(rf"(?im)({_START}(?:{_NAMES})%(?:25)*3D){_ENCODED_VALUE}"), rf"\g<1>{HIDDEN}"),
     # key, code and token mean other things elsewhere: only inside a query
-    (
-        re.compile(
-            r"(?i)((?:[?&]|%3F|%26)(?:key|code|token|sig|jwt|auth|state)(?:=|%3D))[^&\s\"'<>;,)%\]}]+(?:%(?!26)[0-9a-f]{2}[^&\s\"'<>;,)%\]}]*)*"
-        ),
-        rf"\g<1>{HIDDEN}",
-    ),
+    (re.compile(rf"(?i)([?&](?:{_QUERY_NAMES})=){_VALUE}"), rf"\g<1>{HIDDEN}"),
+    (re.compile(rf"(?i)(%(?:25)*(?:3F|26)(?:{_QUERY_NAMES})%(?:25)*3D){_ENCODED_VALUE}"), rf"\g<1>{HIDDEN}"),
     # "name": "value" in JSON and in Python's repr of it
     (
         re.compile(rf"(?i)([\"']?(?:{_NAMES}|token|X-GOG-Library-Cert)[\"']?\s*[:=,]\s*b?)([\"'])(?:\\.|(?!\2).)*\2"),

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from integ_server.contract.errors import ProviderError, RateLimitedError
+from integ_server.contract.errors import IntegError, ProviderError, RateLimitedError
 from integ_server.contract.types import TitleDetails
 from integ_server.providers._gog_models import PRODUCT_ID, Art, Card, Cards, DbRelease, Game, localised, platforms_of
 from integ_server.providers._http import all_of, ask
@@ -85,6 +85,8 @@ class GogMetadata:
                 raise
             except ProviderError as error:
                 return error
+            except IntegError as error:  # GamesDB needs no sign-in, so a 401 or 403 says nothing about the player's
+                return ProviderError(error.message)
         return None
 
     async def _cards(self, ids: Sequence[str]) -> dict[str, Card] | None:
@@ -94,7 +96,7 @@ class GogMetadata:
             return {card.id: card for card in answer.model(Cards).root}
         except RateLimitedError:
             raise
-        except ProviderError:
+        except IntegError:
             return None
 
     async def _game(self, product_id: str, read: _Read) -> None:
@@ -104,7 +106,7 @@ class GogMetadata:
                 read.games[product_id] = None if answer.status == 404 else answer.model(Game)
             except RateLimitedError:
                 raise
-            except ProviderError:
+            except IntegError:
                 return  # asked again with the next batch that holds it
 
 

@@ -195,6 +195,8 @@ class Steam:
         }
         params = {"input_json": json.dumps(asked, separators=(",", ":"))}
         answer = await ask(self._http, self.title, f"{API}/IStoreBrowseService/GetItems/v1/", params=params)
+        if answer.status in {401, 403}:  # it takes no key: this is about our address, and goes away
+            raise ProviderUnavailableError("Steam's store does not answer this address for now", hint="try again later")
         wanted = set(ids)
         found: dict[str, GameMetadata] = {}
         for item in answer.model(StoreItemsAnswer).response.store_items:
