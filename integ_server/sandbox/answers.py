@@ -106,18 +106,24 @@ class FileAnswer(Response):
         while at < self._cut_at:
             if stop_at is not None and at >= stop_at:
                 stop_at = None
-                await self._until_off(str(self._stall))
+                if not await self._until_off(str(self._stall)):
+                    self._cut_at = -1
+                    return
             upto = min(at + size, self._cut_at, stop_at if stop_at is not None else self._cut_at)
             yield bytes(self._part[at:upto])
             at = upto
             if pause_s:
                 await asyncio.sleep(pause_s)
 
-    async def _until_off(self, fault: str) -> None:
+    async def _until_off(self, fault: str) -> bool:
+        """Wait; False when the sandbox goes down meanwhile."""
         for _ in range(1500):
-            if self._state.closing.is_set() or not self._state.faults.active(fault):
-                return
+            if self._state.closing.is_set():
+                return False
+            if not self._state.faults.active(fault):
+                break
             await asyncio.sleep(0.02)
+        return True
 
 
 def _wanted(header: str | None, size: int) -> tuple[int, int] | None:
