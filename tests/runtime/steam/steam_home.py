@@ -14,9 +14,9 @@ def vdf(content: dict[str, Any], depth: int = 0) -> str:
     lines = []
     for key, value in content.items():
         if isinstance(value, dict):
-            lines += [f'{tabs}"{escaped(key)}"', f"{tabs}{{", vdf(value, depth + 1), f"{tabs}}}"]
+            lines += [f'{tabs}"{escaped(str(key))}"', f"{tabs}{{", vdf(value, depth + 1), f"{tabs}}}"]
         else:
-            lines.append(f'{tabs}"{escaped(key)}"\t\t"{escaped(str(value))}"')
+            lines.append(f'{tabs}"{escaped(str(key))}"\t\t"{escaped(str(value))}"')
     return "\n".join(line for line in lines if line)
 
 

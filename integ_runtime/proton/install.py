@@ -1,0 +1,317 @@
+"""
+Bring a build onto the disk in one pass: read, hash, keep the archive, inflate, write. It gets its name once it is whole and checked.
+
+Killed at any instant, the folder holds a whole version or none; the archive stays until then, so that the next run goes on with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from integ_runtime.downloads.background import Reporter, Stop, StoppedError, in_background
+from integ_runtime.downloads.fetch import Checksum, Source, Transfer, check_space, drop_part, storage_errors
+from integ_runtime.locks import only_one
+from integ_runtime.progress import Progress, Report
+from integ_runtime.proton.archive import Limits
+from integ_runtime.proton.builds import Family, version_name
+from integ_runtime.proton.installed import LATEST, RECORD, WORK_PREFIX, check_build, read_build
+from integ_runtime.proton.unpack import Unpacked, unpack
+from integ_runtime.proton.verify import write_files_record
+from integ_server.contract.errors import IntegrityError, StorageError, WouldLoseDataError, utc_now_text
+
+if TYPE_CHECKING:
+    from integ_runtime.proton.releases import Archive
+    from integ_server.upstream import BulkDoor
+
+LOCK = ".integ.lock"
+_PARTS = ".integ-download"
+_CHUNKS_WAITING = 8
+_UNPACKED_TO_ARCHIVE = 3
+_NO_LINKS = {"vfat", "msdos", "exfat", "fuse.exfat", "umsdos"}
+
+
+@dataclass(frozen=True, slots=True)
+class InstallOutcome:
+    version: str
+    family: str
+    path: Path
+    already_installed: bool
+    bytes_fetched: int
+    """Over the network, this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which archive is to become which build."""
+
+    archive: Archive
+    family: Family
+    checksum: Checksum | None
+    """None only when the player takes a build that nobody vouches for."""
+
+    @property
+    def version(self) -> str:
+        return version_name(self.archive.tag, self.archive.arch)
+
+
+async def install(order: Order, tools: Path, *, door: BulkDoor, report: Report, limits: Limits | None = None) -> InstallOutcome:
+    """
+    Put the build below *tools* under its version's name, and point `latest` to it.
+
+    Raises:
+        IntegrityError: A wrong checksum, a hostile archive, no Proton build; nothing of it is left.
+        StorageError: No space, a disk that fails, a file system that can't hold a build.
+        ProviderError: The archive can't be had; what came stays for the next run.
+    """
+    target = tools / order.version
+    with storage_errors(tools):
+        tools.mkdir(parents=True, exist_ok=True)
+    reporter = Reporter(report)
+    async with only_one(tools / LOCK, doing="installing a Proton version"):
+        if read_build(target) is not None:  # another process did it meanwhile
+            point_latest(tools, order.version)
+            return InstallOutcome(order.version, order.family.slug, target, already_installed=True, bytes_fetched=0)
+        if os.path.lexists(target):
+            raise WouldLoseDataError(f"{target} is in the way and is no Proton build", hint=f"move {target} elsewhere")
+        fetched = await in_background(
+            lambda stop: _install(order, tools, door=door, stop=stop, reporter=reporter, limits=limits), name=f"install {order.version}"
+        )
+    return InstallOutcome(order.version, order.family.slug, target, already_installed=False, bytes_fetched=fetched)
+
+
+def clean_up(tools: Path) -> None:
+    """Remove what killed runs left half-made; for the holder of the lock, since nobody else can be at work then."""
+    with suppress(FileNotFoundError), os.scandir(tools) as entries:
+        for entry in entries:
+            if entry.name.startswith(WORK_PREFIX):
+                remove_tree(Path(entry.path))
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete *folder* even where archives made folders read-only; what can't go now goes next time."""
+    with suppress(OSError):
+        if not folder.is_symlink() and folder.is_dir():
+            for parent, names, _ in os.walk(folder):
+                for name in names:
+                    place = Path(parent, name)
+                    if not place.is_symlink() and not os.access(place, os.W_OK | os.X_OK):
+                        place.chmod(0o700)
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink()
+
+
+def point_latest(tools: Path, version: str) -> None:
+    """Make `latest` point to *version*, in one step."""
+    link, beside = tools / LATEST, tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
+    with suppress(OSError):
+        if os.readlink(link) == version:  # noqa: PTH115
+            return
+    with storage_errors(link):
+        if link.exists() and not link.is_symlink():
+            return  # the player's own folder of that name stays
+        beside.symlink_to(version)
+        beside.replace(link)
+
+
+def check_file_system(folder: Path) -> None:
+    """
+    Raises:
+        StorageError: Builds can't live on the file system of *folder*: it knows no links, or runs no programs.
+    """
+    with storage_errors(folder):
+        flags, device = os.statvfs(folder).f_flag, folder.stat().st_dev
+    if flags & os.ST_NOEXEC:
+        raise StorageError(f"no program may be run from {folder}: it is mounted noexec", hint="set XDG_CACHE_HOME to another folder")
+    kind = _file_system_kind(device)
+    if kind in _NO_LINKS:
+        raise StorageError(f"{folder} is on {kind}, which can't hold a Proton build", hint="set XDG_CACHE_HOME to another folder")
+
+
+def _install(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
+    """The whole of it, in a thread that may block; the bytes that came over the network."""
+    clean_up(tools)
+    check_file_system(tools)
+    archive = order.archive
+    part = tools / _PARTS / f"{archive.name}.part"
+    here = part.stat().st_size if part.is_file() else 0
+    check_space(tools, max(0, archive.size_bytes - here) + _UNPACKED_TO_ARCHIVE * archive.size_bytes)
+    source = Source(archive.url, archive.size_bytes, order.checksum, archive.identity)
+    fetched = 0
+    for attempt in (1, 2):
+        transfer = Transfer(source, part, door, stop, reporter)
+        try:
+            with hidden_sibling(tools) as work:
+                unpacked = _pass_through(transfer, work, stop, limits)
+                fetched += transfer.bytes_fetched
+                stop.check()
+                reporter(Progress("check", message=order.version), now=True)
+                check_build(work, arch=archive.arch)
+                _write_records(order, work, unpacked, transfer)
+                sync_to_disk(work)
+                with storage_errors(tools / order.version):
+                    work.rename(tools / order.version)
+            break
+        except IntegrityError:
+            fetched += transfer.bytes_fetched
+            drop_part(part)
+            if attempt == 2 or not transfer.resumed:
+                raise
+            # What an earlier attempt left was damaged or of something else: once more from the start.
+    sync_folder(tools)
+    point_latest(tools, order.version)
+    drop_part(part)
+    with suppress(OSError):
+        part.parent.rmdir()
+    return fetched
+
+
+@contextmanager
+def hidden_sibling(tools: Path) -> Iterator[Path]:
+    """A new folder beside the builds; gone again unless it is renamed."""
+    work = tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
+    with storage_errors(work):
+        work.mkdir(0o755)
+    try:
+        yield work
+    finally:
+        if work.exists():
+            remove_tree(work)
+
+
+def sync_to_disk(folder: Path) -> None:
+    """One call for the whole tree: a call for each of its thousands of files takes many times as long."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            with storage_errors(folder):
+                raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in *folder* survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with storage_errors(folder):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _pass_through(transfer: Transfer, work: Path, stop: Stop, limits: Limits | None) -> Unpacked:
+    """Unpack what *transfer* brings while it comes; returns once the archive is whole, its checksum right and every file written."""
+    channel = _Channel(stop)
+    result: list[Unpacked] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(unpack(channel.taken(), work, limits=limits))
+        except BaseException as error:  # raised again below
+            failed.append(error)
+        finally:
+            channel.leave()
+
+    unpacker = threading.Thread(target=run, name="unpack", daemon=True)
+    unpacker.start()
+    chunks = transfer.chunks()
+    try:
+        for chunk in chunks:
+            if not channel.give(chunk):
+                break
+        channel.end(whole=True)
+    except BaseException:
+        channel.end(whole=False)
+        raise
+    finally:
+        unpacker.join()
+        chunks.close()  # type: ignore[attr-defined]
+    if failed:
+        raise failed[0]
+    return result[0]
+
+
+class _Channel:
+    """Chunks from the thread that reads to the one that inflates; a few at a time."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(_CHUNKS_WAITING)
+        self._stop = stop
+        self._left = threading.Event()
+        self._whole = False
+
+    def give(self, chunk: bytes) -> bool:
+        """False when nobody takes chunks any more."""
+        while not self._left.is_set():
+            try:
+                self._chunks.put(chunk, timeout=0.5)
+            except queue.Full:
+                self._stop.check()
+            else:
+                return True
+        return False
+
+    def end(self, *, whole: bool) -> None:
+        self._whole = whole
+        while not self._left.is_set():
+            with suppress(queue.Full):
+                self._chunks.put(None, timeout=0.1)
+                return
+
+    def taken(self) -> Iterator[bytes]:
+        while (chunk := self._chunks.get()) is not None:
+            yield chunk
+        if not self._whole:
+            raise StoppedError
+
+    def leave(self) -> None:
+        self._left.set()
+
+
+def _write_records(order: Order, work: Path, unpacked: Unpacked, transfer: Transfer) -> None:
+    archive, checksum = order.archive, order.checksum
+    record = {
+        "schema": "integ/build@1",
+        "version": order.version,
+        "family": order.family.slug,
+        "tag": archive.tag,
+        "arch": archive.arch,
+        "archive": archive.name,
+        "archive_bytes": archive.size_bytes,
+        "checksum": f"{checksum.algorithm}:{checksum.hexdigest}" if checksum else None,
+        "top": unpacked.top,
+        "size_bytes": unpacked.size_bytes,
+        "installed_at": utc_now_text(),
+        "bytes_fetched": transfer.bytes_fetched,
+    }
+    write_files_record(work, unpacked)
+    with storage_errors(work / RECORD):
+        (work / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def _file_system_kind(device: int) -> str:
+    """The kind of the file system with that device number, as the kernel names it; empty when it can't be told."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    with suppress(OSError), Path("/proc/self/mountinfo").open(encoding="utf-8", errors="replace") as mounts:
+        for line in mounts:
+            before, _, after = line.partition(" - ")
+            if before.split(" ")[2:3] == [wanted]:
+                return after.split(" ", 1)[0]
+    return ""
+
+
+__all__ = ["LOCK", "InstallOutcome", "Order", "check_file_system", "clean_up", "install", "point_latest", "remove_tree"]

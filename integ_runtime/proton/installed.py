@@ -1,0 +1,152 @@
+"""The builds on this machine: those that Integ installed, and those that belong to Steam or the system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from integ_runtime.proton.builds import ARM, X86, is_safe_name, natural_order, this_arch
+from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
+from integ_server.contract.errors import IntegrityError
+
+RECORD = ".integ-build.json"
+FILES_RECORD = ".integ-files.json"
+LATEST = "latest"
+WORK_PREFIX = ".integ-tmp-"
+_MACHINES = {62: X86, 183: ARM, 3: X86}  # 3 is i386, which an x86_64 build has too
+_RECORD_BYTES = 64 << 10
+_VALVE_VERSION = re.compile(r"proton[ _-]*(\d+)(?:[._](\d+))?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledBuild:
+    version: str
+    """What a player calls it: `GE-Proton8-26`, or the name that Steam knows it by."""
+    family: str
+    """`ge`...; `steam` for one that is not Integ's."""
+    path: Path
+    source: str
+    """integ or steam."""
+    require_tool_appid: str | None = None
+    """The Steam runtime that it has to run in, by Steam's id."""
+    size_bytes: int | None = None
+    """None when nobody has counted."""
+    tag: str = ""
+    """The release it came from; `version` may name a machine too."""
+    arch: str = ""
+
+
+def own_builds(tools: Path) -> list[InstalledBuild]:
+    """The builds below *tools*, newest first. Whole ones only: nothing half-made ever has a name without a dot."""
+    found = []
+    try:
+        entries = list(os.scandir(tools))
+    except OSError:
+        return []
+    for entry in entries:
+        if is_safe_name(entry.name) and entry.name != LATEST and entry.is_dir(follow_symlinks=False):
+            build = read_build(Path(entry.path))
+            if build is not None:
+                found.append(build)
+    return sorted(found, key=lambda build: natural_order(build.version), reverse=True)
+
+
+def read_build(path: Path) -> InstalledBuild | None:
+    """The build in the folder *path* of Integ's; None when there is none."""
+    if not (path / "proton").is_file():
+        return None
+    record = read_record(path)
+    try:
+        tool = read_tool(path)
+    except IntegrityError:
+        tool = None
+    size = record.get("size_bytes")
+    return InstalledBuild(
+        version=path.name,
+        family=_text(record, "family") or "ge",
+        path=path,
+        source="integ",
+        require_tool_appid=tool.require_tool_appid if tool is not None else None,
+        size_bytes=size if isinstance(size, int) else None,
+        tag=_text(record, "tag") or path.name,
+        arch=_text(record, "arch"),
+    )
+
+
+def read_record(path: Path) -> dict[str, object]:
+    """What Integ wrote down of the build in *path* as it was installed; empty when it can't be read."""
+    try:
+        with (path / RECORD).open("rb") as file:
+            record = json.loads(file.read(_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def steam_builds(tools: Iterable[SteamTool], without: Path) -> list[InstalledBuild]:
+    """The Proton builds among Steam's *tools*, the likeliest to be wanted first; none that lies below *without*."""
+    found = [
+        InstalledBuild(tool.name, "steam", tool.path, "steam", tool.require_tool_appid, tag=tool.name)
+        for tool in tools
+        if tool.is_proton and not tool.path.is_relative_to(without)
+    ]
+    return sorted(found, key=_steam_order, reverse=True)
+
+
+def _steam_order(build: InstalledBuild) -> tuple[object, ...]:
+    """Numbered versions of Valve's by number, then GE's and others', then experimental ones."""
+    experimental = any(word in build.version.casefold() for word in ("experimental", "hotfix", "next"))
+    numbered = _VALVE_VERSION.search(build.version)
+    if numbered is None:
+        return not experimental, 0, 0, natural_order(build.version)
+    major, minor = numbered[1], numbered[2] or "0"
+    if numbered[2] is None and len(major) == 3:  # proton_513 is 5.13, and so on
+        major, minor = major[0], major[1:]
+    elif numbered[2] is None and len(major) == 2 and int(major) > 30:
+        major, minor = major[0], major[1]
+    return not experimental, int(major), int(minor), natural_order(build.version)
+
+
+def check_build(path: Path, *, arch: str | None = None) -> None:
+    """
+    Raises:
+        IntegrityError: The folder *path* is no whole Proton build, or one for another machine than *arch*.
+    """
+    missing = [name for name in ("toolmanifest.vdf", "version") if not (path / name).is_file()]
+    if not is_executable(path / "proton"):
+        missing.insert(0, "an executable proton")
+    if not any((path / name).exists() for name in ("files", "dist", "proton_dist.tar")):
+        missing.append("files")
+    if missing:
+        raise IntegrityError(f"the archive is no Proton build: it lacks {', '.join(missing)}")
+    read_tool(path)  # its manifest has to make sense
+    wanted = arch or this_arch()
+    for machine in _machines(path):
+        if machine != wanted:
+            raise IntegrityError(f"the build is for {machine}, not for {wanted}")
+
+
+def _machines(path: Path) -> Iterator[str]:
+    """What machine each of the build's main programs is for; scripts say nothing."""
+    for below in ("files/bin", "dist/bin", "files/bin-arm64"):
+        for name in ("wine", "wine64", "wineserver", "wine-preloader", "wine64-preloader"):
+            program = path / below / name
+            try:
+                if not program.resolve().is_relative_to(path.resolve()):
+                    continue
+                with program.open("rb") as file:
+                    header = file.read(20)
+            except (OSError, RuntimeError):
+                continue
+            if header.startswith(b"\x7fELF") and len(header) == 20:
+                number = int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")
+                yield _MACHINES.get(number, f"another machine (ELF {number})")
+
+
+def _text(record: dict[str, object], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""

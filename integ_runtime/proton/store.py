@@ -1,0 +1,323 @@
+"""The Proton versions of this machine: which there are, which can be had, which one a game gets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from integ_runtime.downloads.background import in_background
+from integ_runtime.downloads.fetch import storage_errors
+from integ_runtime.locks import only_one
+from integ_runtime.progress import Progress, Report, unheard
+from integ_runtime.proton.builds import Wanted, get_family, parse_version, this_arch, version_name
+from integ_runtime.proton.choices import Choices, processes_from
+from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, steam_builds
+from integ_runtime.settings import RuntimeSettings, read_config_file
+from integ_runtime.steam.library import SteamFiles
+from integ_server.contract.errors import BuildNotFoundError, IntegrityError, UsageError, WouldLoseDataError
+
+if TYPE_CHECKING:
+    from integ_runtime.proton.install import InstallOutcome
+    from integ_runtime.proton.releases import Archive, Feed, Releases
+    from integ_runtime.proton.verify import VerifyOutcome
+
+_SETTING = "default_proton"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBuild:
+    version: str
+    family: str
+    published_at: str | None
+    size_bytes: int
+    installed: bool
+
+
+class ProtonStore:
+    """Everything about Proton versions: Integ's own lie in the cache folder, *steam* finds the others."""
+
+    def __init__(self, settings: RuntimeSettings, steam: SteamFiles) -> None:
+        self._settings = settings
+        self._paths = settings.paths
+        self._tools = settings.paths.proton_dir
+        self._steam = steam
+        self._choices = Choices(settings.paths)
+        self.notice = ""
+        """Why the last list of published builds may be out of date; empty when it is not."""
+
+    async def installed(self) -> list[InstalledBuild]:
+        """Integ's own builds, newest first, and then Steam's."""
+        return await asyncio.to_thread(self._installed)
+
+    async def available(self, *, family: str = "ge", limit: int = 30, refresh: bool = False) -> list[PublishedBuild]:
+        """The published builds for this machine, newest first; `notice` says when an old list had to do."""
+        kind = get_family(family)
+        feed = await self._feed(family, refresh=refresh)
+        here = {build.version for build in await asyncio.to_thread(own_builds, self._tools)}
+        return [
+            PublishedBuild(tag, family, archive.published_at, archive.size_bytes, tag in here)
+            for tag, archive in list(feed.archives(kind, this_arch()).items())[: max(0, limit)]
+        ]
+
+    async def install(
+        self, version: str = "latest", *, family: str = "ge", unverified: bool = False, report: Report = unheard
+    ) -> InstallOutcome:
+        """
+        Install *version* below the cache folder, unless it is there.
+
+        Raises:
+            BuildNotFoundError: Nothing of that name is published for this machine.
+            IntegrityError: The archive is not what was published, or nobody says what it should be and *unverified* is not set.
+            ProviderError, StorageError: See `proton.install.install`.
+        """
+        from integ_runtime.proton.install import InstallOutcome, Order, install, point_latest
+        from integ_server.upstream import BulkDoor
+
+        wanted = parse_version(version, family=family)
+        here = await asyncio.to_thread(self._own, wanted) if wanted.newest_of is None else None
+        if here is None and wanted.tags:
+            here = await asyncio.to_thread(self._own, Wanted(wanted.family, wanted.tags, arch=wanted.arch))
+        if here is not None:
+            await asyncio.to_thread(point_latest, self._tools, here.version)
+            return InstallOutcome(here.version, here.family, here.path, already_installed=True, bytes_fetched=0)
+        report(Progress("resolve", message=version))
+        archive = await self._find_archive(wanted, version, report)
+        family_of = get_family(wanted.family)
+        already = self._tools / version_name(archive.tag, archive.arch)
+        checksum = None
+        if not await asyncio.to_thread((already / "proton").is_file):
+            checksum = await self._releases().checksum(archive)
+            if checksum is None and not unverified:
+                raise IntegrityError(
+                    f"nobody publishes a checksum of {archive.tag}",
+                    hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
+                )
+        with BulkDoor(self._settings.upstream_url) as door:
+            return await install(Order(archive, family_of, checksum), self._tools, door=door, report=report)
+
+    async def use(self, version: str, *, game: str | None = None) -> InstalledBuild:
+        """
+        Make *version* the default, or the choice for the one game with the key *game*.
+
+        Raises:
+            BuildNotFoundError: It is not installed.
+        """
+        from integ_runtime.config_file import write_setting
+
+        build = await self._get(version)
+        if game is not None:
+            await asyncio.to_thread(self._choices.write, game, build.version)
+        else:
+            await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, build.version)
+            await self.mark_used(build)
+        return build
+
+    async def mark_used(self, build: InstalledBuild) -> None:
+        """Point `latest` to *build*, when it is one of Integ's own."""
+        from integ_runtime.proton.install import point_latest
+
+        if build.source == "integ":
+            await asyncio.to_thread(point_latest, self._tools, build.version)
+
+    async def default(self) -> InstalledBuild | None:
+        """The build for games with no choice of their own; the player's, else the newest of Integ's, else one of Steam's."""
+        chosen = await asyncio.to_thread(self._default_version)
+        if chosen:
+            return await self._find(chosen)
+        return next(iter(await self.installed()), None)
+
+    async def choice_for(self, key: str) -> str | None:
+        """The version that the player chose for the game *key*; it may not be installed any more."""
+        return await asyncio.to_thread(self._choices.read, key)
+
+    async def forget_choice(self, key: str) -> None:
+        """Let the game *key* use the default again."""
+        await asyncio.to_thread(self._choices.forget, key)
+
+    async def remove(self, version: str, *, force: bool = False) -> InstalledBuild:
+        """
+        Remove one of Integ's own builds.
+
+        Raises:
+            BuildNotFoundError: It is not installed.
+            UsageError: It belongs to Steam.
+            WouldLoseDataError: A game is set to it or something runs from it, and *force* is not set.
+        """
+        build = await self._get(version)
+        if build.source != "integ":
+            raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="integ steam tools")
+        from integ_runtime.proton.install import LOCK, clean_up, remove_tree
+
+        def away() -> None:
+            if not force:
+                self._check_unused(build)
+            clean_up(self._tools)
+            hidden = self._tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
+            with storage_errors(build.path):
+                build.path.rename(hidden)
+            link = self._tools / LATEST
+            with suppress(OSError):
+                if os.readlink(link) == build.version:  # noqa: PTH115
+                    link.unlink()
+            remove_tree(hidden)
+
+        async with only_one(self._tools / LOCK, doing="changing the Proton versions"):
+            await asyncio.to_thread(away)
+        return build
+
+    async def verify(self, version: str) -> VerifyOutcome:
+        """
+        Compare a build of Integ's with what was written down as it was installed.
+
+        Raises:
+            BuildNotFoundError: It is not installed.
+            IntegrityError: Nothing was written down of it.
+        """
+        from integ_runtime.proton.verify import verify
+
+        build = await self._get(version)
+        if build.source != "integ":
+            raise UsageError(f"{build.version} belongs to Steam, which verifies it by itself", hint="integ steam tools")
+        return await in_background(lambda stop: verify(build.path, stop), name=f"verify {build.version}")
+
+    async def build_for(self, key: str | None, *, asked: str | None = None, required: str | None = None) -> InstalledBuild:
+        """
+        The build that the game *key* gets: *asked* for now > chosen by the player > *required* by the game > the default > Steam's.
+
+        Raises:
+            BuildNotFoundError: The one that counts is not installed, or none is.
+        """
+        chosen = await self.choice_for(key) if key is not None else None
+        for version in (asked, chosen, required):
+            if version:
+                return await self._get(version)
+        found = await self.default()
+        if found is not None:
+            return found
+        missing = await asyncio.to_thread(self._default_version)
+        raise BuildNotFoundError(
+            f"Proton {missing} is not installed" if missing else "no Proton version is installed",
+            hint=f"integ install-proton {missing}".rstrip(),
+        )
+
+    async def list_items(self) -> list[dict[str, Any]]:
+        """The items of `integ proton list`."""
+        default = await self.default()
+
+        def items() -> list[dict[str, Any]]:
+            users = self._choices.users()
+            return [
+                {
+                    "version": build.version,
+                    "family": build.family,
+                    "path": str(build.path),
+                    "default": default is not None and build.path == default.path,
+                    "used_by": users.get(build.version, []),
+                    "size_bytes": build.size_bytes if build.size_bytes is not None else _size_of(build.path),
+                }
+                for build in self._installed()
+            ]
+
+        return await asyncio.to_thread(items)
+
+    def _installed(self) -> list[InstalledBuild]:
+        return [*own_builds(self._tools), *steam_builds(self._steam.tools(), self._tools)]
+
+    def _own(self, wanted: Wanted) -> InstalledBuild | None:
+        """The build of Integ's own that *wanted* asks for."""
+        arch = wanted.arch or this_arch()
+        fitting = {build.tag: build for build in own_builds(self._tools) if build.arch in {"", arch}}
+        tag = wanted.choose(fitting)
+        return fitting[tag] if tag is not None else None
+
+    async def _find(self, version: str) -> InstalledBuild | None:
+        """The installed build that *version* names: as it is called, else as an alias; Integ's own come first."""
+
+        def search() -> InstalledBuild | None:
+            builds = self._installed()
+            name = version.strip().casefold()
+            for build in builds:
+                if name in {build.version.casefold(), build.path.name.casefold()}:
+                    return build
+            try:
+                wanted = parse_version(version)
+            except BuildNotFoundError:
+                return None
+            found = self._own(wanted)
+            if found is None:
+                steams = {build.version: build for build in reversed(builds) if build.source == "steam"}
+                tag = wanted.choose(steams)
+                found = steams[tag] if tag is not None else None
+            return found
+
+        return await asyncio.to_thread(search)
+
+    async def _get(self, version: str) -> InstalledBuild:
+        build = await self._find(version)
+        if build is None:
+            raise BuildNotFoundError(f"Proton {version.strip()} is not installed", hint=f"integ install-proton {version.strip()}")
+        return build
+
+    def _releases(self) -> Releases:
+        from integ_runtime.proton.releases import Releases
+
+        kept = self._paths.cache / "releases"
+        return Releases(kept, upstream_url=self._settings.upstream_url, token=self._settings.github_token)
+
+    async def _feed(self, family: str, *, refresh: bool = False) -> Feed:
+        feed = await self._releases().feed(get_family(family), refresh=refresh)
+        self.notice = feed.notice
+        return feed
+
+    async def _find_archive(self, wanted: Wanted, typed: str, report: Report) -> Archive:
+        family, arch = get_family(wanted.family), wanted.arch or this_arch()
+        for refresh in (False, True):  # what is not in the kept list may have been published since
+            feed = await self._feed(wanted.family, refresh=refresh)
+            if feed.notice:
+                report(Progress("resolve", message=feed.notice))
+            archives = feed.archives(family, arch)
+            tag = wanted.choose(archives)
+            if tag is not None:
+                newest = wanted.choose(release.tag_name for release in feed.releases if not release.draft and not release.prerelease)
+                if newest is not None and newest != tag:
+                    report(Progress("resolve", message=f"{newest} has no build for this machine yet; {tag} is taken"))
+                return archives[tag]
+            if feed.notice:
+                break
+        named = wanted.choose(release.tag_name for release in feed.releases)
+        if named is not None:
+            raise BuildNotFoundError(f"{named} has no build for {arch}", hint="integ proton available")
+        raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint="integ proton available --refresh")
+
+    def _default_version(self) -> str:
+        """What the player set, now: the file may have changed since this process read it, the environment can't."""
+        if os.environ.get("INTEG_DEFAULT_PROTON"):
+            return self._settings.default_proton
+        written = read_config_file(self._paths.config_file).get(_SETTING, "")
+        return written.strip() if isinstance(written, str) else ""
+
+    def _check_unused(self, build: InstalledBuild) -> None:
+        users = self._choices.users().get(build.version, [])
+        if users:
+            raise WouldLoseDataError(
+                f"{build.version} is the choice for {', '.join(users[:5])}",
+                hint="choose another for them, or add --force",
+                data={"used_by": users},
+            )
+        pid = next(processes_from(build.path), None)
+        if pid is not None:
+            raise WouldLoseDataError(f"{build.version} is running (process {pid})", hint="integ ps, integ stop GAME, or add --force")
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - thousands of them
+    return total
