@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Sequence
@@ -165,7 +166,7 @@ def _pieces(body: bytes) -> Sequence[bytes]:
     starts = list(range(0, len(body), CHUNK_BYTES))
     if len(starts) > 1 and len(body) - starts[-1] < CHUNK_BYTES // 8:
         starts.pop()
-    return [body[start:end] for start, end in zip(starts, [*starts[1:], len(body)], strict=True)]
+    return [body[start:end] for start, end in itertools.pairwise([*starts, len(body)])]
 
 
 def _windows(path: str) -> str:

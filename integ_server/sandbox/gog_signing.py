@@ -99,7 +99,7 @@ def opened(asked: Asked) -> str | None:
         signed = folder(path, dirs)
     elif "wsSecret" in asked.query:
         prefix, path, token = asked.query.get("prefix", ""), asked.path, asked.query["wsSecret"]
-        if not path.startswith(prefix):
+        if path != prefix and not (prefix.endswith("/") and path.startswith(prefix)):
             return None
         signed = prefix.removesuffix("/")
         try:

@@ -246,9 +246,8 @@ def play_by_itself(save: Save, nights: list[tuple[str, str]], seed: int | None) 
     harbor = save.game(seed)
     if harbor.dawn:
         harbor.begin_next_night()
-    say(
-        f"Lantern Keep. {'The game goes on' if going_on else 'A new game'}: night {harbor.night}, {nights[(harbor.night - 1) % len(nights)][0]}."
-    )
+    name = nights[(harbor.night - 1) % len(nights)][0]
+    say(f"Lantern Keep. {'The game goes on' if going_on else 'A new game'}: night {harbor.night}, {name}.")
     while not (harbor.over or harbor.dawn):
         for event in harbor.step(advice(harbor)):
             say(f"  turn {harbor.turn:2}: {event}")
