@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from integ_server.sandbox.app import create_sandbox
 from integ_server.sandbox.serve import serve
 from integ_server.sandbox.world import make_world
+from tests.conftest_sandbox import RunningSandbox
 from tests.e2e.conftest import Player, sign_in
 from tests.e2e.killing import kill_often
 
@@ -26,10 +28,9 @@ def seed() -> int:
 @pytest.fixture
 def demo_sandbox() -> Any:
     """The demo's world: large enough for a sync to be met in the middle."""
-    sandbox = create_sandbox(make_world("demo"))
-    with serve(sandbox) as url:
-        sandbox.url = url
-        yield sandbox
+    made = create_sandbox(make_world("demo"))
+    with ExitStack() as running:
+        yield RunningSandbox(running.enter_context(serve(made)), made, running)
 
 
 def killed_syncs(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
