@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from unicodedata import combining, east_asian_width
 
 # Control characters, line separators and the marks that turn text round: a title must not drive the terminal it is shown on.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_UNSAFE_BUT_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_GONE = [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_ONE_LINE = {**dict.fromkeys(_GONE), **dict.fromkeys((9, 10, 13, 0x2028, 0x2029), " ")}
+_LINES = {**_ONE_LINE, 10: "\n"}
 
 
 def safe(value: object) -> str:
     """*value* as one line that can't move the cursor, change colours or hide what follows it."""
     text = str(value)
-    return text if text.isascii() and text.isprintable() else _UNSAFE.sub(_shown, text)
+    return text if text.isascii() and text.isprintable() else text.translate(_ONE_LINE)
 
 
 def safe_lines(value: str) -> str:
     """As `safe`, line breaks kept."""
-    return _UNSAFE_BUT_LINES.sub(_shown, value)
-
-
-def _shown(found: re.Match[str]) -> str:
-    return " " if found[0] in "\t\n\r\u2028\u2029" else ""
+    return value.translate(_LINES)
 
 
 def width(text: str) -> int:

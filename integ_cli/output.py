@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -10,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from integ_cli.layout import Table, safe, safe_lines, size, table
-from integ_runtime.progress import Progress, Report
 from integ_server.contract.errors import IntegError, UsageError, WouldLoseDataError, to_envelope, utc_now_text
+
+if TYPE_CHECKING:
+    from integ_runtime.progress import Progress, Report
 
 _EVENT_PAUSE_S = 0.1
 
@@ -245,6 +246,8 @@ def _said(progress: Progress) -> str:
 
 
 def _dumps(value: object) -> str:
+    import json
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 

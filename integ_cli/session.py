@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from integ_cli.output import Output
-from integ_runtime.settings import RuntimeSettings, read_settings
 from integ_server.contract.errors import AmbiguousError, StorageError
 
 if TYPE_CHECKING:
     from integ_runtime.cache.records import ReleaseRow
     from integ_runtime.runtime import Runtime
+    from integ_runtime.settings import RuntimeSettings
 
 T = TypeVar("T")
 
@@ -23,6 +22,7 @@ def run(out: Output, work: Callable[[Runtime], Awaitable[T]], settings: RuntimeS
     import asyncio
 
     from integ_runtime.runtime import open_runtime
+    from integ_runtime.settings import read_settings
 
     in_force = settings or read_settings()
     tell_logs(out, in_force)
@@ -47,9 +47,10 @@ def tell_logs(out: Output, settings: RuntimeSettings) -> None:
 
 def light_settings(out: Output) -> RuntimeSettings:
     """The settings, and the library brought up to date with this machine's files, for commands that only read the cache."""
-    settings = read_settings()
     from integ_runtime.freshness import bring_up_to_date
+    from integ_runtime.settings import read_settings
 
+    settings = read_settings()
     try:
         bring_up_to_date(settings.paths)
     except StorageError as error:  # a full disk is no reason not to show what is known
@@ -60,6 +61,8 @@ def light_settings(out: Output) -> RuntimeSettings:
 @contextmanager
 def cache_errors() -> Iterator[None]:
     """Raise Integ's errors in place of what SQLite raised while the cache was read."""
+    import sqlite3
+
     try:
         yield
     except sqlite3.Error as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -79,6 +78,8 @@ def read_config_file(config_file: Path) -> dict[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{config_file} can't be read: {error}", hint="integ config path") from error
+    import tomllib  # most players have no such file, and every command comes by here
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

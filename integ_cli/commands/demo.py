@@ -10,8 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ from integ_cli import session
 from integ_cli.context import output
 from integ_cli.output import Output
 from integ_cli.traits import command
-from integ_runtime.settings import read_settings
 from integ_server.contract.errors import IntegError
 
 if TYPE_CHECKING:
@@ -156,6 +153,7 @@ def _browse(out: Output, stage: Stage) -> None:
     prepared.sign_in()
     prepared.step("", "sync", "--no-input")
     from integ_cli.commands.play_tui import open_browser
+    from integ_runtime.settings import read_settings
 
     with _inside(stage):
         open_browser(out, read_settings())
@@ -164,6 +162,9 @@ def _browse(out: Output, stage: Stage) -> None:
 
 def _gog_landing(stage: Stage) -> str:
     """The address that a browser would end on: the sandbox's sign-in page agrees at once."""
+    import httpx
+
+    from integ_runtime.settings import read_settings
     from integ_server.contract.types import SignInPage, SignInWay
 
     async def begin(runtime: Any) -> SignInPage:
@@ -172,17 +173,10 @@ def _gog_landing(stage: Stage) -> str:
 
     with _inside(stage):
         page = session.run(Output(), begin, read_settings())
-    try:
-        urllib.request.build_opener(_StayHere).open(page.address, timeout=10).close()
-    except urllib.error.HTTPError as answer:
-        with answer:
-            return str(answer.headers["Location"])
-    raise IntegError("the sandbox's sign-in page did not end anywhere")
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    landing = httpx.get(page.address, follow_redirects=False, timeout=10, trust_env=False).headers.get("Location", "")
+    if not landing:
+        raise IntegError("the sandbox's sign-in page did not end anywhere")
+    return str(landing)
 
 
 # --- coming and going ----------------------------------------------------------------------------------------------

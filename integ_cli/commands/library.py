@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, Any, Literal
 
@@ -13,8 +12,6 @@ from integ_cli.layout import Table, day, playtime
 from integ_cli.output import Output
 from integ_cli.session import cache_errors, light_settings, one_of_several
 from integ_cli.traits import command
-from integ_runtime.cache import rows
-from integ_runtime.cache.query import SORTS, LibraryQuery
 
 
 @command("integ list --installed --sort playtime", "integ list --filter 'lantern store:gog playtime:>10h'", "integ list --json")
@@ -24,11 +21,14 @@ def list_games(
     installed: Annotated[bool, Option("--installed", help="Only installed games")] = False,
     everything: Annotated[bool, Option("--all", help="Hidden games too")] = False,
     query: Annotated[str, Option("--filter", help="Words, and fields such as store:gog installed:yes", metavar="QUERY")] = "",
-    sort: Annotated[str, Option(help=f"{', '.join(SORTS)}; a leading - turns it round", metavar="FIELD")] = "title",
+    sort: Annotated[str, Option(help="title, playtime, last_played, installed, store; -title turns it round", metavar="FIELD")] = "title",
     limit: Annotated[int | None, Option(help="At most so many rows", metavar="N", min=0)] = None,
     by: Annotated[Literal["title", "release"], Option(help="A row a title, or a row a store's release")] = "title",
 ) -> None:
     """List the games you own, out of the local cache."""
+    from integ_runtime.cache import rows
+    from integ_runtime.cache.query import LibraryQuery
+
     out = output()
     asked = LibraryQuery(
         store=store, installed=True if installed else None, include_hidden=everything, filter=query, sort=sort, limit=limit, by=by
@@ -46,6 +46,8 @@ def search(
     limit: Annotated[int, Option(help="At most so many rows", metavar="N", min=1)] = 50,
 ) -> None:
     """Find games by any part of their name, best first."""
+    from integ_runtime.cache import rows
+
     out = output()
     with cache_errors():
         data = rows.search_json(light_settings(out).paths.cache_db, " ".join(text), limit)
@@ -55,6 +57,8 @@ def search(
 @command("integ show disco-elysium", "integ show steam:620 --json")
 def show(game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]) -> None:
     """Show everything known about a game: where you own it, what is installed, what it is about."""
+    from integ_runtime.cache import rows
+
     out = output()
     cache_db = light_settings(out).paths.cache_db
     title = one_of_several(out, lambda text: rows.get_title(cache_db, text), game)
@@ -70,6 +74,8 @@ def _print_items(out: Output, schema: str, data: str, nothing: str) -> None:
     if out.as_json:
         out.result_json(schema, data)
         return
+    import json
+
     known = json.loads(data)
     items: list[dict[str, Any]] = known["items"]
     out.text(list_table(out, items))
