@@ -107,6 +107,7 @@ class Launcher:
             await asyncio.to_thread(prefixes.prepare, plan.prefix)
             if plan.proton:
                 await asyncio.to_thread(prefixes.note_build, plan.prefix, plan.proton)
+                await self._proton.mark_used(await self._proton.build_for(plan.key, asked=plan.proton))
             await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
         return await run_game(
             plan,

@@ -8,7 +8,8 @@ Every signal it cares about is blocked and fetched by `sigtimedwait`, so nothing
 SIGTERM to stop the game, SIGINT and SIGHUP to be left to the game (they reach it by themselves when it shares our terminal).
 """
 
-# ruff: noqa: PTH, S606 - pathlib would double what this process takes to start, and no shell is wanted
+# pathlib would double what this process takes to start, and no shell is wanted:
+# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH120, PTH123, PTH208, S606
 
 from __future__ import annotations
 

@@ -1,0 +1,239 @@
+"""Games on this disk: installed, taken over, removed. The store's own client does it for Steam's games."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from integ_runtime.content import imports
+from integ_runtime.content.install import Installation
+from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
+from integ_runtime.content.plan import InstallOptions, check_place, choose_place, dry_run
+from integ_runtime.content.uninstall import purge_game, remove_game
+from integ_runtime.downloads.background import Stop, in_background
+from integ_runtime.launch.environment import clean
+from integ_runtime.launch.run import play_lock
+from integ_runtime.locks import only_one
+from integ_runtime.progress import Progress, Report, unheard
+from integ_runtime.settings import RuntimeSettings
+from integ_server.contract.errors import NotFoundError, ProviderError, UsageError, WouldLoseDataError, utc_now_text
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.store import LibraryCache
+    from integ_runtime.client.api import ApiClient
+    from integ_server.contract.types import DownloadPlan
+
+__all__ = ["Games", "InstallOptions"]
+
+LOCK = ".lock"
+
+
+class Games:
+    """One process at a time works on a game's files; a second one is told so."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        api: Callable[[], Awaitable[ApiClient]],
+        installed: InstalledGames,
+        library: LibraryCache | None = None,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._installed = installed
+        self._library = library
+
+    async def installed(self) -> list[InstalledGame]:
+        """What is wholly installed, by key."""
+        return [game for game in self._installed.all() if game.whole]
+
+    async def plan(self, key: str, options: InstallOptions = InstallOptions()) -> dict[str, Any]:  # noqa: B008 - frozen
+        """What `install` would do, as `install --dry-run` prints it; nothing is touched."""
+        check_key(key)
+        if key.startswith("steam:"):
+            return _steam_plan(key)
+        before = self._installed.find(key)
+        plan = await self._ask(key, _with_before(options, before))
+        return dry_run(plan, choose_place(plan, self._settings.games_root, before, options.directory))
+
+    async def install(
+        self,
+        key: str,
+        options: InstallOptions = InstallOptions(),  # noqa: B008 - frozen
+        report: Report = unheard,
+    ) -> dict[str, Any]:
+        """
+        Bring a game to the disk, or bring it up to date, or go on with what was cut short; all the same work.
+
+        Raises:
+            WouldLoseDataError: Something else is in its folder.
+            BusyError: Another process works on the game, or it is being played.
+            StorageError: There is no room, or the disk fails; what is whole is kept.
+            IntegrityError: What the store sends is damaged, or would write outside of the game's folder.
+            ProviderError: The store can't or won't deliver.
+        """
+        check_key(key)
+        if key.startswith("steam:"):
+            return await self._by_steam("install", key)
+        async with self._alone(key, "installing it"):
+            before = self._installed.find(key)
+            if before is not None and before.source == "imported":
+                raise WouldLoseDataError(
+                    f"{before.title} was taken over from {before.path}", hint=f"integ uninstall {key} forgets it; its files stay"
+                )
+            report(Progress("plan"))
+            wanted = _with_before(options, before)
+            plan = await self._ask(key, wanted)
+            place = choose_place(plan, self._settings.games_root, before, options.directory)
+            check_place(place, key, before, self._installed.all())
+            if before is not None and before.whole and _same_content(before, plan):
+                return _result(before, files=0, fetched=0)
+
+            async def again() -> DownloadPlan:
+                return await self._ask(key, replace(wanted, build=plan.build or wanted.build))
+
+            work = Installation(
+                plan, place, before, self._installed, upstream_url=self._settings.upstream_url, again=again, branch=options.branch or ""
+            )
+            done = await work.run(report)
+            return _result(done.game, files=done.files, fetched=done.bytes_fetched)
+
+    async def uninstall(self, key: str, *, purge: bool = False, report: Report = unheard) -> dict[str, Any]:
+        """
+        Take what Integ wrote off the disk. Changed files go to the trash; the player's own stay, and prefix and saves too without *purge*.
+
+        Of a game that was taken over only Integ's record goes.
+
+        Raises:
+            NotFoundError: It is not installed.
+            BusyError: It is being played, or another process works on it.
+        """
+        check_key(key)
+        if key.startswith("steam:"):
+            return await self._by_steam("uninstall", key)
+        async with self._alone(key, "removing it"):
+            game = self._installed.find(key)
+            if game is None and not purge:
+                raise NotFoundError(f"{key} is not installed", hint="integ list --installed")
+            if game is None and not any((self._installed.folder(key) / each).exists() for each in ("prefix", "saves")):
+                raise NotFoundError(f"{key} is not installed, and there is nothing else of it", hint="integ list --installed")
+            report(Progress("remove"))
+            folder = self._installed.folder(key)
+
+            def work(stop: Stop) -> dict[str, Any]:
+                done = remove_game(game, self._installed, stop.check) if game else {}
+                if purge:
+                    purge_game(folder)
+                return done
+
+            done = await in_background(work, name=f"uninstall {key}")
+            return {"key": key, "path": str(game.path) if game else None, "purged": purge, **done}
+
+    async def import_game(self, key: str, title: str, path: Path, exe: Path | None = None) -> dict[str, Any]:
+        """
+        Take over a game that lies in *path*; nothing there is changed.
+
+        *key* is that of a release, or any name, which then becomes a key of its own for a program that no store knows.
+
+        Raises:
+            UsageError: *path* is no folder, or *exe* can't be started.
+            NotFoundError: Nothing in *path* says what starts it.
+            WouldLoseDataError: Integ itself has installed the game.
+        """
+        key = check_key(key if ":" in key else imports.local_key(key))
+        folder = path.expanduser()
+        folder = Path(os.path.normpath(folder if folder.is_absolute() else Path.cwd() / folder))
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder", hint="--path names the folder that the game is in")
+        async with self._alone(key, "taking it over"):
+            before = self._installed.find(key)
+            if before is not None and before.source == "integ":
+                raise WouldLoseDataError(f"{before.title} is installed in {before.path} already", hint=f"integ uninstall {key}")
+            start = imports.named_start(folder, exe) if exe is not None else imports.find_start(folder, key)
+            if start is None:
+                raise NotFoundError(f"nothing in {folder} says what starts the game", hint=f"integ import {key} --path {folder} --exe FILE")
+            told = imports.describe(folder, key)
+            game = InstalledGame(
+                key=key,
+                title=title or told.title or folder.name,
+                path=folder,
+                platform=start.platform,
+                source="imported",
+                executable=start.executable,
+                arguments=start.arguments,
+                working_dir=start.working_dir,
+                build=told.build,
+                version=told.version,
+                language=told.language,
+                installed_at=utc_now_text(),
+            )
+            self._installed.save(game)
+        return {
+            "key": key,
+            "title": game.title,
+            "path": str(folder),
+            "platform": game.platform,
+            "executable": str(start.executable),
+            "build": game.build,
+        }
+
+    async def _ask(self, key: str, options: InstallOptions) -> DownloadPlan:
+        plan = await (await self._api()).download_plan(key, options.request())
+        if plan.key != key or plan.kind not in {"galaxy", "linux_installer"}:
+            raise ProviderError(f"the backend answered with a plan that is not for {key}", hint="integ doctor")
+        return plan
+
+    async def _by_steam(self, action: str, key: str) -> dict[str, Any]:
+        from integ_runtime.steam.client import hand_over, steam_command, steam_uri
+        from integ_runtime.steam.library import SteamFiles
+
+        uri = steam_uri(action, key.partition(":")[2])
+        roots = SteamFiles(self._settings.paths.home, os.environ).roots()
+        await hand_over(steam_command(uri, roots, os.environ), clean(os.environ))
+        return {"key": key, "path": None, "build": "", "files": 0, "bytes_fetched": 0, "bytes_on_disk": 0, "handed_to": uri}
+
+    @asynccontextmanager
+    async def _alone(self, key: str, doing: str) -> AsyncIterator[None]:
+        folder = self._installed.folder(key)
+        async with only_one(folder / LOCK, wait_s=0, doing=doing):
+            with play_lock(folder):
+                yield
+
+
+def _with_before(options: InstallOptions, before: InstalledGame | None) -> InstallOptions:
+    """What an update or a second attempt is not told anew stays as it was."""
+    if before is None:
+        return options
+    return replace(
+        options,
+        platform=options.platform or before.platform,
+        language=options.language or before.language or None,
+        branch=options.branch or before.branch or None,
+        build=options.build or (before.build if before.state == "installing" else None) or None,
+    )
+
+
+def _same_content(before: InstalledGame, plan: DownloadPlan) -> bool:
+    now = (plan.build, plan.version, plan.platform, plan.language, tuple(sorted(plan.dlc)))
+    return now == (before.build, before.version, before.platform, before.language, tuple(sorted(before.dlc)))
+
+
+def _result(game: InstalledGame, *, files: int, fetched: int) -> dict[str, Any]:
+    return {
+        "key": game.key,
+        "path": str(game.path),
+        "build": game.build,
+        "files": files,
+        "bytes_fetched": fetched,
+        "bytes_on_disk": game.size_bytes,
+    }
+
+
+def _steam_plan(key: str) -> dict[str, Any]:
+    from integ_server.contract.types import DownloadPlan
+
+    return dry_run(DownloadPlan(key=key, title="", kind="steam_client", language=""), None)

@@ -1,0 +1,227 @@
+"""One install from its plan to its done mark; a second run goes on where the first was cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from integ_runtime.content import imports, linux_installer
+from integ_runtime.content.chunks import Links
+from integ_runtime.content.galaxy import GalaxyBuild, Moved, with_has
+from integ_runtime.content.installed import InstalledGame, InstalledGames
+from integ_runtime.content.ledger import LEDGER, Entry, Ledger, Root, drop_ledger
+from integ_runtime.content.names import STAGING, Parts
+from integ_runtime.content.plan import Place
+from integ_runtime.content.sums import size_in
+from integ_runtime.content.trash import Trash
+from integ_runtime.content.tree import Tree
+from integ_runtime.content.uninstall import roots_of
+from integ_runtime.downloads.background import Stop, in_background
+from integ_runtime.downloads.fetch import Checksum, Source, check_space, fetch, storage_errors
+from integ_runtime.progress import Progress, Report
+from integ_server.contract.errors import IntegrityError, ProviderError, ProviderUnavailableError, utc_now_text
+
+if TYPE_CHECKING:
+    from integ_server.contract.types import CdnEndpoint, DownloadPlan
+    from integ_server.upstream import BulkDoor
+
+_RENEWAL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    game: InstalledGame
+    files: int
+    bytes_fetched: int
+
+
+class Installation:
+    """*again* asks the backend for the same plan with fresh links."""
+
+    def __init__(
+        self,
+        plan: DownloadPlan,
+        place: Place,
+        before: InstalledGame | None,
+        installed: InstalledGames,
+        *,
+        upstream_url: str | None,
+        again: Callable[[], Awaitable[DownloadPlan]],
+        branch: str = "",
+    ) -> None:
+        self._plan = plan
+        self._before = before
+        self._installed = installed
+        self._upstream_url = upstream_url
+        self._again = again
+        self._folder = installed.folder(plan.key)
+        self._game = InstalledGame(
+            key=plan.key,
+            title=plan.title,
+            path=place.path,
+            platform=plan.platform,
+            source="integ",
+            state="installing",
+            build=plan.build,
+            version=plan.version,
+            language=plan.language,
+            dlc=tuple(plan.dlc),
+            branch=branch or (before.branch if before else ""),
+            library_root=place.library_root,
+        )
+        self._roots = roots_of(self._game, self._folder)
+        self._moved = Moved()
+        self._stage = "download"
+
+    async def run(self, report: Report) -> Installed:
+        from integ_server.upstream import BulkDoor
+
+        with BulkDoor(self._upstream_url) as door:
+            telling = asyncio.create_task(self._tell(report))
+            try:
+                if self._plan.kind == "galaxy":
+                    done = await self._galaxy(door)
+                else:
+                    done = await self._linux_installer(door, report)
+            finally:
+                telling.cancel()
+        report(Progress("done", self._moved.done, self._moved.total or None))
+        return done
+
+    async def _galaxy(self, door: BulkDoor) -> Installed:
+        loop = asyncio.get_running_loop()
+
+        def renew() -> dict[str, list[CdnEndpoint]]:
+            return asyncio.run_coroutine_threadsafe(self._fresh(), loop).result(_RENEWAL_S).endpoints
+
+        def work(stop: Stop) -> Installed:
+            build = GalaxyBuild(self._plan, self._roots, door)
+            entries = build.read(stop)
+            with self._writing(entries, stop) as (planned, tree):
+                build.write(planned, tree, Links(self._plan.endpoints, renew), self._moved, stop)
+            return self._finish(entries, build.layout.disk_bytes, build.bytes_fetched)
+
+        try:
+            return await in_background(work, name=f"install {self._plan.key}")
+        except BaseException:
+            self._abandon()
+            raise
+
+    async def _linux_installer(self, door: BulkDoor, report: Report) -> Installed:
+        staging = self._game.path / STAGING
+        told = self._plan.installer
+        facts = (told.file_name, told.md5, told.size_bytes, self._plan.version) if told else ()
+        installer = staging / f"installer-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.sh"
+        self._claim()
+        with storage_errors(staging):
+            staging.mkdir(parents=True, exist_ok=True)
+        fetched = await self._fetch_installer(installer, door, report)
+
+        def work(stop: Stop) -> Installed:
+            linux_installer.check_head(installer)
+            with linux_installer.opened(installer) as archive:
+                wanted = linux_installer.members(archive, installer.stat().st_size)
+                entries = [member.entry() for member in wanted]
+                size = sum(member.size_bytes for member in wanted)
+                self._stage, self._moved.done, self._moved.total = "unpack", 0, size
+                with self._writing(entries, stop) as (planned, tree):
+                    linux_installer.unpack(archive, wanted, planned, tree=tree, moved=self._moved.add, check=stop.check)
+            return self._finish(entries, size, fetched)
+
+        try:
+            return await in_background(work, name=f"install {self._plan.key}")
+        except (IntegrityError, ProviderError):
+            installer.unlink(missing_ok=True)  # not to be taken for a whole one the next time
+            self._abandon()
+            raise
+
+    async def _fetch_installer(self, target: Path, door: BulkDoor, report: Report) -> int:
+        """The installer's file, fetched on from where an earlier attempt ended; with fresh links once, when the signed ones ran out."""
+        plan = self._plan
+        for attempt in (1, 2):
+            told = plan.installer
+            if told is None:
+                raise ProviderError("the store's plan names no installer", hint="integ install GAME --platform windows")
+            checksum = Checksum("md5", told.md5) if told.md5 else None
+            identity = f"{plan.key}/{told.file_name}/{plan.version}"
+            source = Source(told.url, told.size_bytes, checksum, identity=identity)
+            try:
+                if target.is_file() and checksum is not None:
+                    return 0  # whole and checked, or it would not have this name
+                return (await fetch(source, target, door=door, report=report)).bytes_fetched
+            except ProviderError as error:
+                if isinstance(error, ProviderUnavailableError) or attempt == 2:
+                    raise
+                plan = await self._fresh()
+        raise AssertionError("the second attempt returns or raises")
+
+    async def _fresh(self) -> DownloadPlan:
+        fresh = await self._again()
+        if fresh.build != self._plan.build or fresh.kind != self._plan.kind:
+            raise ProviderError("the store has replaced this build meanwhile", hint=f"integ install {self._plan.key}")
+        return fresh
+
+    def _claim(self) -> None:
+        """From now on the folder is this game's, and the game is not whole."""
+        kept = replace(self._game, installed_at=self._before.installed_at) if self._before else self._game
+        self._installed.save(kept)
+
+    @contextmanager
+    def _writing(self, entries: list[Entry], stop: Stop) -> Iterator[tuple[dict[tuple[Root, Parts], Entry], Tree]]:
+        """The part in which the disk changes: room checked, ledger first, what is no longer wanted gone, all of it synced at the end."""
+        with Ledger(self._folder / LEDGER) as ledger:
+            planned = with_has(entries, ledger.entries())
+            check_space(self._game.path, sum(size_in(each.wanted) for each in planned.values() if not each.done))
+            self._claim()
+            ledger.plan(entries)
+            tree = Tree(self._roots, ledger, Trash(self._game, "changed before it was replaced"), stop.check)
+            tree.prepare()
+            tree.remove([each for each in ledger.entries() if not each.wanted])
+            yield planned, tree
+            ledger.flush()
+            tree.to_disk()
+            tree.drop_staging()
+
+    def _abandon(self) -> None:
+        """Nothing was written yet, and nothing of it is worth keeping: as if it had never been tried."""
+        if self._before is not None:
+            return
+        with Ledger(self._folder / LEDGER) as ledger:
+            if ledger.entries():
+                return
+        drop_ledger(self._folder / LEDGER)
+        self._installed.remove(self._game.key)
+        for place in (self._game.path / STAGING, self._game.path):
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
+
+    def _finish(self, entries: list[Entry], size: int, fetched: int) -> Installed:
+        start = imports.find_start(self._game.path, self._game.key)
+        told = imports.describe(self._game.path, self._game.key)
+        done = replace(
+            self._game,
+            state="installed",
+            executable=start.executable if start else None,
+            arguments=start.arguments if start else (),
+            working_dir=start.working_dir if start else None,
+            version=self._game.version or told.version,
+            installed_at=utc_now_text(),
+            size_bytes=size,
+        )
+        if start is not None and start.platform != self._game.platform and start.platform == "linux":
+            done = replace(done, platform="linux")
+        self._installed.save(done)  # the done mark: last
+        return Installed(done, sum(1 for each in entries if each.kind == "file"), fetched)
+
+    async def _tell(self, report: Report) -> None:
+        before = -1
+        while True:
+            if self._moved.total and self._moved.done != before:
+                before = self._moved.done
+                report(Progress(self._stage, self._moved.done, self._moved.total))
+            await asyncio.sleep(0.1)

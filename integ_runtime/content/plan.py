@@ -1,0 +1,92 @@
+"""Before anything is written: what the player asked for, where it goes, and why it may not go there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from integ_runtime.content.installed import InstalledGame
+from integ_runtime.content.names import STAGING, safe_folder_name
+from integ_runtime.downloads.fetch import storage_errors
+from integ_server.contract.errors import UsageError, WouldLoseDataError
+
+if TYPE_CHECKING:
+    from integ_server.contract.types import DownloadPlan, DownloadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class InstallOptions:
+    """What `integ install` was asked for; None leaves it to the backend, or to what is installed already."""
+
+    platform: Literal["linux", "windows"] | None = None
+    language: str | None = None
+    dlc: Sequence[str] | Literal["all", "none"] = "all"
+    branch: str | None = None
+    build: str | None = None
+    directory: Path | None = None
+    """The library folder that the game's own folder is made in, instead of the first of the settings."""
+
+    def request(self) -> DownloadRequest:
+        from integ_server.contract.types import DownloadRequest
+
+        dlc: Any = self.dlc if isinstance(self.dlc, str) else list(self.dlc)
+        return DownloadRequest(platform=self.platform, language=self.language, dlc=dlc, branch=self.branch, build=self.build)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    path: Path
+    library_root: Path
+
+
+def choose_place(plan: DownloadPlan, games_root: Path, before: InstalledGame | None, directory: Path | None) -> Place:
+    """
+    The game's folder: where it is already, else a folder of its own in the library folder.
+
+    Raises:
+        UsageError: It is installed elsewhere.
+    """
+    if before is not None:
+        wanted = directory.absolute() if directory else None
+        if wanted is not None and wanted not in {before.path, before.path.parent}:
+            raise UsageError(f"{before.title} is installed in {before.path} already", hint=f"integ move {before.key} {wanted}")
+        return Place(before.path, before.library_root or before.path.parent)
+    root = (directory or games_root).absolute()
+    name = safe_folder_name(plan.folder_name, plan.title, plan.key.replace(":", " "))
+    return Place(root / name, root)
+
+
+def check_place(place: Place, key: str, before: InstalledGame | None, others: Iterable[InstalledGame]) -> None:
+    """
+    Raises:
+        WouldLoseDataError: Something that is not this game's is there.
+    """
+    path = place.path
+    for other in others:
+        if other.key != key and (path == other.path or path.is_relative_to(other.path) or other.path.is_relative_to(path)):
+            raise WouldLoseDataError(f"{path} belongs to {other.title}", hint="choose another folder with --dir")
+    if before is not None:
+        return
+    with storage_errors(path):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise WouldLoseDataError(f"{path} is there already, and is no folder", hint="choose another folder with --dir")
+        if path.is_dir() and any(each.name != STAGING for each in path.iterdir()):
+            raise WouldLoseDataError(
+                f"{path} holds files that Integ did not put there", hint=f"integ import {key} --path {path}, or choose another --dir"
+            )
+
+
+def dry_run(plan: DownloadPlan, place: Place | None) -> dict[str, Any]:
+    """As `install --dry-run` prints it."""
+    return {
+        "key": plan.key,
+        "build": plan.build,
+        "platform": plan.platform,
+        "language": plan.language,
+        "dlc": list(plan.dlc),
+        "download_bytes": plan.download_bytes,
+        "disk_bytes": plan.disk_bytes,
+        "path": str(place.path) if place else None,
+    }
