@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
 from integ_server.sandbox.faults import KNOWN, Faults, UnknownFaultError, register
+from integ_server.sandbox.proton_archive import VARIANTS
 from tests.conftest_sandbox import RunningSandbox
 
 
@@ -85,3 +88,12 @@ def test_two_sandboxes_share_a_world_and_no_memory() -> None:
     assert other.faults.names() == [] and one.world is other.world
     assert one.state.secret() != other.state.secret()
     assert one.state.part(dict) is one.state.part(dict) is not other.state.part(dict)
+
+
+def test_every_fault_of_steam_and_of_the_feed_is_turned_on_by_some_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    patterns = {"openid.403": 'f"openid.{status}"', "openid.429": 'f"openid.{status}"', "openid.503": 'f"openid.{status}"'}
+    patterns |= {f"feed.{variant}": 'f"feed.{variant}"' for variant in VARIANTS}
+    mine = [name for name in KNOWN if name.startswith(("steam.", "openid.", "feed."))]
+    assert len(mine) > 45
+    assert [name for name in mine if patterns.get(name, f'"{name}"') not in tests] == []

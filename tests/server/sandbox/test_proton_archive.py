@@ -216,3 +216,12 @@ def test_a_machine_without_wine_is_told_so(build: Path, tmp_path: Path) -> None:
         (tools / name).symlink_to(found)
     answer = call(build, "run", "x.exe", data=tmp_path, PATH=str(tools))
     assert answer.returncode == 1 and "there is no Wine on this machine" in answer.stderr
+
+
+def test_the_builds_wine_hands_over_to_the_one_on_the_path(build: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "wine").write_text('#!/bin/sh\necho "the machine\'s: $*"\nexit 9\n')
+    (tools / "wine").chmod(0o755)
+    answer = call(build, "run", "a b.exe", data=tmp_path, PATH=f"{tools}:{os.environ['PATH']}")
+    assert (answer.returncode, answer.stdout) == (9, "the machine's: a b.exe\n")

@@ -1,1 +1,0 @@
-from tests.conftest_sandbox import sandbox as sandbox
