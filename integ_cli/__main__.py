@@ -7,19 +7,26 @@ import sys
 
 
 def main() -> None:
-    argv = sys.argv[1:]
+    try:
+        sys.exit(_main(sys.argv[1:]))
+    except KeyboardInterrupt:  # while something was still being imported
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+def _main(argv: list[str]) -> int:
     if argv == ["--version"]:
         from integ_cli.version import VERSION
 
-        print(f"integ {VERSION}")  # noqa: T201 - the writer would be the only import
-        return
+        sys.stdout.write(f"integ {VERSION}\n")
+        return 0
     if "_INTEG_COMPLETE" in os.environ or argv[:1] in (["--install-completion"], ["--show-completion"]):
         from integ_cli.completion import main as complete
 
-        sys.exit(complete(argv))
+        return complete(argv)
     from integ_cli.app import run
 
-    sys.exit(run(argv))
+    return run(argv)
 
 
 if __name__ == "__main__":

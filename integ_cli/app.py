@@ -173,7 +173,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run(argv: list[str], out: Output) -> int:
     try:
-        with build_root().make_context("integ", argv, obj=out) as context:
+        with build_root().make_context("integ", list(argv), obj=out) as context:
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
