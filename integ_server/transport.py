@@ -54,6 +54,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             else:
                 if answer.status_code in BUSY and wanted == "any":
                     pause = pause_before_retry(attempt, answer.status_code, retry_after_s(answer.headers.get("Retry-After")))
+                if pause is None and isinstance(answer.stream, httpx.ByteStream):  # there already, as a whole: nobody will close it
+                    places.release()
+                    return answer
                 if pause is None:
                     answer.stream = _HeldStream(cast(httpx.AsyncByteStream, answer.stream), places)
                     return answer
