@@ -33,6 +33,8 @@ class IntegError(Exception):
     """
 
     status = 500
+    usual_hint = "integ doctor"
+    """What to type next when whoever raised it knows nothing better."""
 
     def __init__(
         self,
@@ -44,85 +46,100 @@ class IntegError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.retry_after_s = retry_after_s
         self.data = data
 
 
 class UsageError(IntegError):
     status = 400
+    usual_hint = "integ --help"
 
 
 class NotFoundError(IntegError):
     status = 404
+    usual_hint = "integ list"
 
 
 class GameNotFoundError(NotFoundError):
-    pass
+    usual_hint = "integ list"
 
 
 class AccountNotFoundError(NotFoundError):
-    pass
+    usual_hint = "integ accounts"
 
 
 class BuildNotFoundError(NotFoundError):
-    pass
+    usual_hint = "integ proton available"
 
 
 class JobNotFoundError(NotFoundError):
-    pass
+    usual_hint = "integ status"
 
 
 class AuthenticationError(IntegError):
     status = 401
+    usual_hint = "integ login"
 
 
 class PermissionDeniedError(IntegError):
     status = 403
+    usual_hint = "integ accounts"
 
 
 class PrivateProfileError(IntegError):
     status = 409
+    usual_hint = "make the game details public in the store's privacy settings, then integ sync"
 
 
 class ProviderError(IntegError):
     status = 502
+    usual_hint = "try again in a while; the library stays as it was"
 
 
 class ProviderUnavailableError(ProviderError):
     status = 503
+    usual_hint = "check the network, or try again in a while"
 
 
 class RateLimitedError(ProviderUnavailableError):
     status = 429
+    usual_hint = "try again in a few minutes"
 
 
 class BackendUnreachableError(IntegError):
     status = 503
+    usual_hint = "integ config get backend_url"
 
 
 class AmbiguousError(IntegError):
     status = 409
+    usual_hint = "say which, by its key"
 
 
 class BusyError(IntegError):
     status = 409
+    usual_hint = "wait for the other Integ, or end it"
 
 
 class IntegrityError(IntegError):
     status = 422
+    usual_hint = "try again; if it stays, choose another version"
 
 
 class StorageError(IntegError):
     status = 507
+    usual_hint = "make room: df -h ~"
 
 
 class PartialError(IntegError):
     status = 207
+    usual_hint = "try again for the rest"
 
 
 class WouldLoseDataError(IntegError):
     status = 409
+    usual_hint = "--yes does it all the same"
 
 
 def utc_now_text() -> str:

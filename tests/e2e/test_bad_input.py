@@ -122,8 +122,9 @@ def test_a_bad_build_leaves_nothing_behind(player: Player, sandbox: Any, fault: 
     refused(player, code, "install-proton", "ge-latest")
     assert player.done("proton", "list", "--json").data["items"] == []
     proton = player.home / ".cache" / "integ" / "proton"
-    left = [each.name for each in proton.iterdir() if each.is_dir()] if proton.exists() else []
+    left = [each.name for each in proton.iterdir() if each.is_dir() and each.name != ".integ-download"] if proton.exists() else []
     assert left == [], "no half-unpacked folder"
+    assert list(proton.rglob("*.part")) == [], "nothing is kept of an archive that was refused"
     outside = list(player.home.rglob("*evil*"))
     assert outside == []
     sandbox.faults.off(fault)
