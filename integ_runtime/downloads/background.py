@@ -72,9 +72,8 @@ async def in_background(work: Callable[[Stop], T], *, name: str) -> T:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
         stop.set()
+        done.add_done_callback(asyncio.Future.exception)  # looked at, now or later, so that it is not told as forgotten
         await asyncio.wait({done}, timeout=_GRACE_S)
-        if done.done():
-            done.exception()  # looked at, so that it is not told as forgotten
         raise
 
 

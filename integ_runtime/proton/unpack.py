@@ -58,12 +58,12 @@ def unpack(chunks: Iterator[bytes], folder: Path, *, limits: Limits | None = Non
         StorageError: The disk is full or fails.
     """
     allowed = limits or Limits()
-    table = _Table()
+    table = _Table(allowed.entries)
     writers = _Writers(os.fspath(folder))
     try:
         stream = TarStream(inflate(chunks, allowed))
         for member in stream:
-            path = table.enter(member, allowed)
+            path = table.enter(member)
             if path is None:
                 continue
             for missing in table.new_folders():
@@ -88,21 +88,18 @@ def unpack(chunks: Iterator[bytes], folder: Path, *, limits: Limits | None = Non
 class _Table:
     """Every name so far and what it is; all rules about names are kept here."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.top = ""
+        self._most = most
         self.links: dict[str, str] = {}
         self.hard_links: dict[str, str] = {}
         self._kinds: dict[str, str] = {"": "folder"}
         self._new_folders: list[str] = []
         self._entries = 0
 
-    def enter(self, member: Member, limits: Limits) -> str | None:
+    def enter(self, member: Member) -> str | None:
         """Where *member* goes, below the top folder; None for the top folder itself."""
-        self._entries += 1
-        if self._entries > limits.entries:
-            raise IntegrityError("the archive holds too many files")
-        if member.size > limits.bytes:
-            raise IntegrityError("the archive holds a file that is too large")
+        self._count()
         path = self._path(member.name)
         if path is None:
             return None
@@ -165,7 +162,12 @@ class _Table:
         self._add_folders(path.rpartition("/")[0])
         self._kinds[path] = "folder"
         self._new_folders.append(path)
+        self._count()
+
+    def _count(self) -> None:
         self._entries += 1
+        if self._entries > self._most:
+            raise IntegrityError("the archive holds too many files")
 
     def _linked_file(self, path: str, target: str) -> str:
         same = self._path(target)
