@@ -80,7 +80,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
 
 
 def _admin(state: SandboxState) -> list[Route]:
-    """The sandbox's own doors, for those who run it as a program: faults on and off, and what was asked of it."""
+    """The sandbox's own doors, for those who run it as a program: faults on and off, who plays, and what was asked."""
 
     async def faults(request: Request) -> Response:
         return JSONResponse({"on": state.faults.names(), "known": KNOWN})
@@ -98,6 +98,10 @@ def _admin(state: SandboxState) -> list[Route]:
             return JSONResponse({"message": "times is a whole number from 1"}, 400)
         return JSONResponse({"on": state.faults.names()})
 
+    async def world(request: Request) -> Response:
+        names = ("name", "seed", "steam_id", "steam_key", "steam_own_key", "vanity", "persona", "gog_user_id", "gog_username")
+        return JSONResponse({name: getattr(state.world, name) for name in names})
+
     async def requests(request: Request) -> Response:
         return JSONResponse([{"method": seen.method, "host": seen.host, "path": seen.path} for seen in list(state.requests)])
 
@@ -105,4 +109,5 @@ def _admin(state: SandboxState) -> list[Route]:
         Route("/_sandbox/faults", faults),
         Route("/_sandbox/faults/{name}", fault, methods=["POST", "DELETE"]),
         Route("/_sandbox/requests", requests),
+        Route("/_sandbox/world", world),
     ]

@@ -40,7 +40,13 @@ def routes(state: SandboxState) -> list[Route]:
             return _verify(state, parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
         return _sign_in(state, dict(parse_qsl(request.url.query, keep_blank_values=True)))
 
-    return [Route("/steamcommunity.com/openid/login", page, methods=["GET", "POST"])]
+    async def own_key(request: Request) -> Response:
+        return html("Steam Community :: Steam Web API Key", f"<h2>Your Steam Web API Key</h2><p>Key: {state.world.steam_own_key}</p>")
+
+    return [
+        Route("/steamcommunity.com/openid/login", page, methods=["GET", "POST"]),
+        Route("/steamcommunity.com/dev/apikey", own_key),
+    ]
 
 
 def _sign_in(state: SandboxState, asked: dict[str, str]) -> Response:

@@ -73,6 +73,14 @@ async def test_what_was_asked_is_remembered_in_order_with_its_query_and_headers(
     assert [(seen["method"], seen["host"], seen["path"]) for seen in told] == list(sandbox.requests)
 
 
+async def test_a_script_can_ask_who_plays_and_a_player_where_the_key_is(sandbox: RunningSandbox) -> None:
+    async with httpx.AsyncClient() as http:
+        told = (await http.get(f"{sandbox.url}/_sandbox/world")).json()
+        page = await http.get(sandbox.at("https://steamcommunity.com/dev/apikey"))
+    assert (told["steam_id"], told["steam_key"], told["name"]) == (sandbox.world.steam_id, sandbox.world.steam_key, "small")
+    assert f"Key: {sandbox.world.steam_own_key}" in page.text
+
+
 async def test_a_host_that_the_sandbox_does_not_play_is_a_plain_404(sandbox: RunningSandbox) -> None:
     async with httpx.AsyncClient() as http:
         answer = await http.get(f"{sandbox.url}/nobody.example/x")

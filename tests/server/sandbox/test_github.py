@@ -222,7 +222,9 @@ async def test_a_download_is_a_redirect_to_a_signed_address_on_another_host(sand
     assert await signed(sandbox, http, one) != await signed(sandbox, http, one)
 
 
-@pytest.mark.parametrize("tag", ["GE-Proton11-6", "GE-Proton11-2", "GE-Proton8-26", "7.3-GE-1", "GE-Proton7-51-diablo_4_beta"])
+@pytest.mark.parametrize(
+    "tag", ["GE-Proton11-6", "GE-Proton11-2", "GE-Proton8-26", "GE%3DProton7-50", "7.3-GE-1", "GE-Proton7-51-diablo_4_beta"]
+)
 async def test_sizes_digests_and_checksum_files_fit_the_bytes(sandbox: RunningSandbox, http: httpx.AsyncClient, tag: str) -> None:
     release = (await http.get(sandbox.at(f"{RELEASES}/tags/{tag}"))).json()
     assets = {one["name"]: one for one in release["assets"]}
