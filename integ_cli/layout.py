@@ -50,18 +50,19 @@ class Table(str):
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, columns: int | None = None, bold: bool = False) -> Table:
     """
-    *rows* below *headers*, aligned; figures stand to the right.
+    *rows* below *headers*, aligned; below a header that begins with `>` to the right.
 
     With *columns* the widest column is cropped until a line fits. Without rows there is no text at all.
     """
     if not rows:
         return Table()
     cells = [[safe(cell) for cell in row] for row in rows]
-    widths = [max(width(line[at]) for line in [list(headers), *cells]) for at in range(len(headers))]
+    figures = [header.startswith(">") for header in headers]
+    names = [header.removeprefix(">") for header in headers]
+    widths = [max(width(line[at]) for line in [names, *cells]) for at in range(len(names))]
     if columns is not None:
         widths = _squeezed(widths, columns - 2 * (len(widths) - 1))
-    figures = [all(_is_figure(line[at]) for line in cells) for at in range(len(headers))]
-    lines = [_line(list(headers), widths, figures)]
+    lines = [_line(names, widths, figures)]
     if bold:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     lines += [_line(line, widths, figures) for line in cells]
@@ -84,10 +85,6 @@ def _squeezed(widths: list[int], room: int) -> list[int]:
     return widths
 
 
-def _is_figure(cell: str) -> bool:
-    return cell in {"", "-"} or cell[0].isdigit()
-
-
 def size(count: int | None) -> str:
     """*count* bytes, in the unit that reads best; nothing for None."""
     if count is None:
@@ -107,6 +104,8 @@ def playtime(minutes: int) -> str:
 
 
 def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -42,7 +42,14 @@ class Stage:
         """Nothing of the player's own but the terminal and the screen: no keyring, no token, no settings."""
         kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
         folders = {f"XDG_{name}_HOME": str(self.home / folder) for name, folder in _FOLDERS.items()}
-        return {**kept, **folders, "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.home / ".run"), "INTEG_UPSTREAM_URL": self.url}
+        return {
+            **kept,
+            **folders,
+            "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home / ".run"),
+            "INTEG_UPSTREAM_URL": self.url,
+            "WINEDEBUG": "-all",
+        }
 
 
 _FOLDERS = {"DATA": ".local/share", "CACHE": ".cache", "CONFIG": ".config", "STATE": ".local/state"}
@@ -120,7 +127,7 @@ class Steps:
             child.terminate()
             child.wait()
             raise
-        lines = told.rstrip().splitlines()
+        lines = told.replace(str(self._stage.home), "~").rstrip().splitlines()
         self.say("\n".join(lines[:_LAST_LINES]))
         if len(lines) > _LAST_LINES:
             self.say(f"... and {len(lines) - _LAST_LINES} lines more")

@@ -11,7 +11,7 @@ from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import size
 from integ_cli.traits import command
-from integ_server.contract.errors import UsageError
+from integ_server.contract.errors import GameNotFoundError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.runtime import Runtime
@@ -49,7 +49,9 @@ def install(
         return done
 
     data = session.run(out, work, settings)
-    if dry_run:
+    if data["path"] is None:
+        told = f"Steam {'would be' if dry_run else 'is'} asked to install {release.title}."
+    elif dry_run:
         told = f"{release.title}: {size(data['download_bytes'])} to download, {size(data['disk_bytes'])} on disk, in {data['path']}"
     else:
         told = f"{release.title} is installed in {data['path']} ({size(data['bytes_on_disk'])}). Next: integ launch {release.key}"
@@ -84,7 +86,14 @@ def uninstall(
         return done
 
     data = session.run(out, work, settings)
+    if "handed_to" in data:
+        out.result("uninstall", data, f"Steam is asked to uninstall {release.title}.")
+        return
     out.result("uninstall", data, f"{release.title} is uninstalled.")
+    if data["trashed"]:
+        out.note(f"{len(data['trashed'])} files that had been changed are in the trash.")
+    if data["kept"] and data["path"]:
+        out.note(f"What you added stays in {data['path']}.")
 
 
 @command("integ import disco-elysium --path ~/Games/Disco", "integ import gog:1207658924 --path /mnt/old/Game --exe bin/game.sh")
@@ -96,13 +105,18 @@ def import_game(
     """Take over a game that is on the disk already; nothing is copied or changed."""
     out = output()
     settings = session.light_settings(out)
-    release = session.get_release(out, settings, game, prefer_installed=False)
-    folder = path.expanduser().absolute()
+    try:
+        release = session.get_release(out, settings, game, prefer_installed=False)
+        key, title = release.key, release.title
+    except GameNotFoundError:
+        if ":" in game:
+            raise
+        key = title = game  # a program that no store knows, under a name of the player's own
 
     async def work(runtime: Runtime) -> dict[str, Any]:
-        done = await runtime.games.import_game(release.key, release.title, folder, exe)
+        done = await runtime.games.import_game(key, title, path, exe)
         await runtime.refresh_local()
         return done
 
     data = session.run(out, work, settings)
-    out.result("import", data, f"{release.title} is taken over from {folder}.")
+    out.result("import", data, f"{data['title']} is taken over from {data['path']}. Next: integ launch {data['key']}")

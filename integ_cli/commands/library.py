@@ -98,7 +98,7 @@ def list_table(out: Output, items: list[dict[str, Any]]) -> Table:
         )
         for item in items
     ]
-    return out.rows(("TITLE", "STORE", "INSTALLED", "PLAYED", "LAST PLAYED", "GAME"), cells)
+    return out.rows(("TITLE", "STORE", "INSTALLED", ">PLAYED", "LAST PLAYED", "GAME"), cells)
 
 
 def _installed(item: dict[str, Any]) -> str:
@@ -116,11 +116,18 @@ def _about(item: dict[str, Any]) -> Table | str:
         "Publisher": ", ".join(details.get("publishers", [])),
         "Genres": ", ".join(details.get("genres", [])),
         "Tags": ", ".join(item["tags"]),
-        "Played": f"{playtime(item['playtime_min'])}, last on {day(item['last_played_at'])}" if item["playtime_min"] else "",
+        "Played": _played(item),
         "DLC": ", ".join(each["title"] for each in details.get("dlc", [])),
         "Joined": "by name and year, which is a guess" if details.get("guessed") and len(item["releases"]) > 1 else "",
     }
     return "\n".join(f"{name + ':':<11}{str(value).replace(chr(10), ' ')}" for name, value in lines.items() if value)
+
+
+def _played(item: dict[str, Any]) -> str:
+    if not item["playtime_min"] and not item["last_played_at"]:
+        return ""
+    how_long = playtime(item["playtime_min"]) if item["playtime_min"] else "less than a minute"
+    return f"{how_long}, last on {day(item['last_played_at'])}" if item["last_played_at"] else how_long
 
 
 def _releases(out: Output, item: dict[str, Any]) -> Table:
@@ -128,4 +135,4 @@ def _releases(out: Output, item: dict[str, Any]) -> Table:
         (each["key"], each["title"], " ".join(each["platforms"]) or "-", each["install_path"] or "-", playtime(each["playtime_min"]))
         for each in item["releases"]
     ]
-    return out.rows(("KEY", "TITLE", "PLATFORMS", "INSTALLED IN", "PLAYED"), cells)
+    return out.rows(("KEY", "TITLE", "PLATFORMS", "INSTALLED IN", ">PLAYED"), cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
@@ -13,8 +14,8 @@ from integ_cli.traits import command
 from integ_server.contract.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from integ_runtime.proton.records import InstalledBuild, InstallOutcome, VerifyOutcome
-
+    from integ_runtime.proton.install import InstallOutcome
+    from integ_runtime.proton.verify import VerifyOutcome
     from integ_runtime.runtime import Runtime
 
 Family = Literal["ge", "umu", "cachyos"]
@@ -35,8 +36,7 @@ def install_proton(
 
     done = session.run(out, work)
     told = f"{done.version} was there already: {done.path}" if done.already_installed else f"{done.version} is installed: {done.path}"
-    data = {name: getattr(done, name) for name in ("version", "family", "path", "already_installed", "bytes_fetched")}
-    out.result("install-proton", data, told)
+    out.result("install-proton", asdict(done), told)
 
 
 @command("integ proton list", "integ proton list --json")
@@ -48,7 +48,7 @@ def list_builds() -> None:
         (each["version"], each["family"], "default" if each["default"] else "", size(each["size_bytes"]), _users(each), each["path"])
         for each in items
     ]
-    out.result("proton-list", {"items": items}, out.rows(("VERSION", "FAMILY", "", "SIZE", "USED BY", "PATH"), cells))
+    out.result("proton-list", {"items": items}, out.rows(("VERSION", "FAMILY", "", ">SIZE", "USED BY", "PATH"), cells))
     if not items:
         out.note("No Proton version yet: integ install-proton")
 
@@ -62,27 +62,16 @@ def available(
     """List the versions that can be installed, newest first."""
     out = output()
     builds = session.run(out, lambda runtime: runtime.proton.available(family=family, limit=limit, refresh=refresh))
-    items = [_published(each) for each in builds]
+    items = [asdict(each) for each in builds]
     cells = [
         (each["version"], each["family"], day(each["published_at"]), size(each["size_bytes"]), "installed" if each["installed"] else "")
         for each in items
     ]
-    out.result("proton-available", {"items": items}, out.rows(("VERSION", "FAMILY", "PUBLISHED", "SIZE", ""), cells))
+    out.result("proton-available", {"items": items}, out.rows(("VERSION", "FAMILY", "PUBLISHED", ">SIZE", ""), cells))
 
 
 def _users(item: dict[str, Any]) -> str:
     return ", ".join(item["used_by"])
-
-
-def _published(build: Any) -> dict[str, Any]:
-    when = build.published_at
-    return {
-        "version": build.version,
-        "family": build.family,
-        "published_at": when if isinstance(when, str) or when is None else when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "size_bytes": build.size_bytes,
-        "installed": build.installed,
-    }
 
 
 @command("integ proton use GE-Proton9-27", "integ proton use ge-9.27 --game disco-elysium")
@@ -95,14 +84,12 @@ def use(
     release = session.get_release(out, session.light_settings(out), game) if game is not None else None
     key = release.key if release else None
 
-    async def work(runtime: Runtime) -> InstalledBuild:
-        await runtime.proton.use(version, game=key)
-        chosen = await runtime.proton.choice_for(key) if key else await runtime.proton.default()
+    async def work(runtime: Runtime) -> str:
+        build = await runtime.proton.use(version, game=key)
         await runtime.refresh_local()
-        return chosen
+        return build.version
 
-    chosen = session.run(out, work)
-    name = getattr(chosen, "version", None) or version
+    name = session.run(out, work)
     whom = release.title if release else "Games without a choice of their own"
     out.result("proton-use", {"version": name, "key": key}, f"{whom} will run with {name}.")
 
@@ -115,8 +102,8 @@ def remove(
     """Remove a version; refused while games are set to use it."""
     out = output()
     out.confirm(f"Remove {version} from this machine?")
-    session.run(out, lambda runtime: runtime.proton.remove(version, force=force))
-    out.result("proton-remove", {"version": version}, f"{version} is removed.")
+    gone = session.run(out, lambda runtime: runtime.proton.remove(version, force=force))
+    out.result("proton-remove", {"version": gone.version}, f"{gone.version} is removed.")
 
 
 @command("integ proton verify GE-Proton9-27")
@@ -126,9 +113,9 @@ def verify(version: Annotated[str, Argument(help="An installed version", metavar
     found: VerifyOutcome = session.run(out, lambda runtime: runtime.proton.verify(version))
     data = {"missing": list(found.missing), "changed": list(found.changed), "foreign": list(found.foreign)}
     lines = [f"{kind}: {path}" for kind, paths in data.items() for path in paths]
-    if data["missing"] or data["changed"]:
+    if not found.is_whole:
         for line in lines[:20]:
             out.note(line)
-        told = f"{version}: {len(data['missing'])} files are missing, {len(data['changed'])} changed"
-        raise IntegrityError(told, hint=f"integ proton remove {version} --force --yes, then integ install-proton {version}", data=data)
-    out.result("proton-verify", data, f"{version} is whole.", *lines[:20])
+        told = f"{version}: {len(data['missing'])} files are missing, {len(data['changed'])} changed, {len(data['foreign'])} were added"
+        raise IntegrityError(told, hint=f"integ proton remove {version}, then integ install-proton {version}", data=data)
+    out.result("proton-verify", data, f"{version} is whole.")

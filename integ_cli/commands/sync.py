@@ -46,7 +46,7 @@ def sync(
 
 def accounts_table(out: Output, accounts: list[dict[str, Any]]) -> str:
     cells = [(each["provider"], each["account"], each["added"], each["changed"], each["removed"], each["total"]) for each in accounts]
-    return out.rows(("STORE", "ACCOUNT", "NEW", "CHANGED", "GONE", "GAMES"), cells)
+    return out.rows(("STORE", "ACCOUNT", ">NEW", ">CHANGED", ">GONE", ">GAMES"), cells)
 
 
 @command("integ status", "integ status --json")
@@ -64,7 +64,7 @@ def status() -> None:
         known,
         "\n".join(lines),
         out.rows(("STORE", "ACCOUNT", "STATE", "LAST SYNC"), accounts) or "Nobody is signed in: integ login",
-        out.rows(("JOB", "STORE", "ACCOUNT", "STATE", "DONE", "ERROR"), jobs),
+        out.rows(("JOB", "STORE", "ACCOUNT", "STATE", ">DONE", "ERROR"), jobs),
     )
 
 
