@@ -160,14 +160,14 @@ class DbGame(GogModel):
 
 
 class DbRelease(GogModel):
-    game_id: Id = ""
+    game_id: Id
     type: Text = ""
     title: Localised = {}
     summary: Localised = {}
     dlcs: Refs = []
     supported_operating_systems: Annotated[list[System], BeforeValidator(_as_list)] = []
     first_release_date: str | None = None
-    game: DbGame = DbGame()
+    game: DbGame
 
 
 # --- products ------------------------------------------------------------------------------------------------------

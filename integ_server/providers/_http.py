@@ -98,16 +98,17 @@ async def ask(
     bearer: str = "",
     retries: str = "",
     time_limit_s: float = LONGEST_S,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int | None = None,
 ) -> Answer:
     """
     Ask *store* once (the transport tries again where that is safe) and read the whole answer, whatever its status. Redirects are answers.
 
     Raises:
         ProviderUnavailableError: No answer, or none in time.
-        ProviderError: The answer is bigger than *most_bytes*.
+        ProviderError: The answer is bigger than *most_bytes*, `MOST_BYTES` when none is given.
     """
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    most_bytes = MOST_BYTES if most_bytes is None else most_bytes
     extensions = {"integ_retries": retries} if retries else {}
     body = bytearray()
     with store_errors(store):
