@@ -16,41 +16,29 @@ import signal
 import sys
 import termios
 import tty
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Iterator  # noqa: UP035  (collections.abc would do; typing reads the same on old systems)
+from textwrap import wrap
+from typing import Any
 
 PIERS, ROWS = 7, 10
 SHEDS = (0, PIERS + 1)
 FULL_CAN, BURNS, HEARTS = 4, 11, 3
 MERCHANT, RAIDER = "merchant", "raider"
 LEFT, RIGHT, LAMP, WAIT, QUIT = "left", "right", "lamp", "wait", "quit"
-KEYS = {
-    "h": LEFT,
-    "a": LEFT,
-    "\x1b[D": LEFT,
-    "\x1bOD": LEFT,
-    "l": RIGHT,
-    "d": RIGHT,
-    "\x1b[C": RIGHT,
-    "\x1bOC": RIGHT,
-    " ": LAMP,
-    "w": LAMP,
-    "k": LAMP,
-    "\x1b[A": LAMP,
-    "\x1bOA": LAMP,
-    ".": WAIT,
-    "s": WAIT,
-    "j": WAIT,
-    "\x1b[B": WAIT,
-    "\x1bOB": WAIT,
-    "q": QUIT,
-    "Q": QUIT,
-    "\x03": QUIT,
-    "\x04": QUIT,
+_KEYS = {
+    LEFT: ("h", "a", "\x1b[D", "\x1bOD"),
+    RIGHT: ("l", "d", "\x1b[C", "\x1bOC"),
+    LAMP: (" ", "w", "k", "\x1b[A", "\x1bOA"),
+    WAIT: (".", "s", "j", "\x1b[B", "\x1bOB"),
+    QUIT: ("q", "Q", "\x03", "\x04"),
 }
-WIDTH, HEIGHT = 58, 20
+KEYS = {key: action for action, keys in _KEYS.items() for key in keys}
+WIDTH, HEIGHT = 58, 21
+_SHIPS = {MERCHANT: ("  V   ", "1;37"), RAIDER: ("  X   ", "1;31")}
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 @dataclass
@@ -92,13 +80,24 @@ class Harbor:
     def dawn(self) -> bool:
         return self.turn >= self.length
 
+    @classmethod
+    def from_page(cls, page: dict[str, Any]) -> Harbor:
+        """The game that was written down; ValueError, KeyError or TypeError when that cannot be one."""
+        ships = [Ship(int(ship["pier"]), int(ship["row"]), str(ship["kind"])) for ship in page["ships"]]
+        lamps = [int(left) for left in page["lamps"]]
+        numbers = {name: int(page[name]) for name in ("seed", "night", "turn", "keeper", "oil", "hearts", "score", "guided")}
+        harbor = cls(**numbers, lamps=lamps, ships=ships)
+        sound = len(lamps) == PIERS and 0 <= harbor.keeper <= PIERS + 1 and 0 <= harbor.oil <= FULL_CAN and harbor.night > 0
+        if not sound or any(ship.kind not in {MERCHANT, RAIDER} or not 0 <= ship.pier < PIERS for ship in ships):
+            raise ValueError("that is no harbour")
+        return harbor
+
     def step(self, action: str) -> list[str]:
         """Play one turn and say what happened; the same seed, night, turn and actions always give the same story."""
         luck = random.Random(f"{self.seed}:{self.night}:{self.turn}")
         told = self._act(action)
         self.lamps = [max(0, left - 1) for left in self.lamps]
-        told += self._gust(luck)
-        told += self._sail()
+        told += self._gust(luck) + self._sail()
         self._sight_ship(luck)
         self.turn += 1
         return told
@@ -192,8 +191,10 @@ def advice(harbor: Harbor) -> str:
 class Save:
     """The player's book: the running game, the best score, the nights kept; a new page replaces the old one whole."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "save.json"
+    def __init__(self) -> None:
+        data = os.environ.get("XDG_DATA_HOME", "")
+        folder = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+        self.path = folder / "lantern-keep" / "save.json"
         self.best, self.nights, self.rounds = 0, 0, 0
         self.harbor: Harbor | None = None
         self.warning = ""
@@ -202,10 +203,7 @@ class Save:
         try:
             page: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
             self.best, self.nights, self.rounds = int(page["best"]), int(page["nights"]), int(page["rounds"])
-            running = page["harbor"]
-            if running is not None:
-                running["ships"] = [Ship(**ship) for ship in running["ships"]]
-                self.harbor = Harbor(**running)
+            self.harbor = None if page["harbor"] is None else Harbor.from_page(page["harbor"])
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):
@@ -244,8 +242,6 @@ def play_by_itself(save: Save, nights: list[tuple[str, str]], seed: int | None) 
     """One night, told as plain text."""
     going_on = save.harbor is not None and not save.harbor.over
     harbor = save.game(seed)
-    if harbor.dawn:
-        harbor.begin_next_night()
     name = nights[(harbor.night - 1) % len(nights)][0]
     say(f"Lantern Keep. {'The game goes on' if going_on else 'A new game'}: night {harbor.night}, {name}.")
     while not (harbor.over or harbor.dawn):
@@ -253,13 +249,17 @@ def play_by_itself(save: Save, nights: list[tuple[str, str]], seed: int | None) 
             say(f"  turn {harbor.turn:2}: {event}")
     close_night(save, harbor)
     end = "The harbour is lost." if harbor.over else f"Dawn. {harbor.hearts} of {HEARTS} hearts left."
+    if save.warning:
+        say(save.warning)
     say(f"{end} Score {harbor.score}, best {save.best}, {harbor.guided} ships guided in, {save.nights} nights kept.")
 
 
 def close_night(save: Save, harbor: Harbor) -> None:
+    """Count the night and open the next one, in one page of the book: a kill between the two would count it twice."""
     if not harbor.over:
         harbor.score += 5 * harbor.hearts
         save.nights += 1
+        harbor.begin_next_night()
     save.keep()
 
 
@@ -268,56 +268,33 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-class Screen:
-    """The picture: plain ANSI, the same few lines drawn over themselves."""
+def paint(text: str, code: str) -> str:
+    return text if "NO_COLOR" in os.environ else f"\x1b[{code}m{text}\x1b[0m"
 
-    def __init__(self) -> None:
-        self._colour = "NO_COLOR" not in os.environ
 
-    def paint(self, text: str, code: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text
+def show(lines: list[str]) -> None:
+    """Draw over what is there: plain ANSI, no flicker."""
+    columns, rows = os.get_terminal_size(sys.stdout.fileno())
+    if columns < WIDTH or rows < HEIGHT:
+        lines = [f"Please make the window {WIDTH}x{HEIGHT}.", "Your game is kept. q quits."]
+    sys.stdout.write("\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J")
+    sys.stdout.flush()
 
-    def show(self, lines: list[str]) -> None:
-        try:
-            columns, rows = os.get_terminal_size(sys.stdout.fileno())
-        except OSError:
-            columns, rows = WIDTH, HEIGHT
-        if columns < WIDTH or rows < HEIGHT:
-            lines = [f"Please make the window {WIDTH}x{HEIGHT}.", "Your game is kept. q quits."]
-        sys.stdout.write("\x1b[H" + "".join(f"{line}\x1b[K\r\n" for line in lines) + "\x1b[J")
-        sys.stdout.flush()
 
-    def harbor(self, game: Harbor, name: str, told: list[str], best: int) -> list[str]:
-        left = "#" * round(20 * max(0, game.length - game.turn) / game.length)
-        hearts = self.paint("*" * game.hearts, "31") + "." * (HEARTS - game.hearts)
-        lines = [f" Night {game.night}: {name}", f" dark left [{left:<20}]  hearts {hearts}  score {game.score}  best {best}", ""]
-        at = {(ship.row, ship.pier): ship.kind for ship in game.ships if ship.row >= ROWS - game.sight}
-        for row in range(ROWS):
-            fog = row < ROWS - game.sight
-            cells = [self._sea(row, pier, at.get((row, pier)), fog) for pier in range(PIERS)]
-            lines.append("        " + "".join(cells))
-        lamps = "".join(self._lamp(left) for left in game.lamps)
-        lines.append("   oil  " + lamps + "  oil")
-        lines.append("        " + "".join(f"  {pier + 1}   " for pier in range(PIERS)))
-        quay = [" "] * (6 * (PIERS + 2))
-        quay[game.keeper * 6 + 4 - (1 if game.keeper else 0)] = "@"
-        lines.append(" " + self.paint("".join(quay), "1"))
-        lines.append(
-            " can [" + self.paint("o" * game.oil, "33") + " " * (FULL_CAN - game.oil) + "]  left/right walk, space lamp, s wait, q quit"
-        )
-        return lines + [""] + [f" {event}" for event in told[-2:]]
-
-    def _sea(self, row: int, pier: int, ship: str | None, fog: bool) -> str:
-        if ship == MERCHANT:
-            return "  " + self.paint("V", "1;37") + "   "
-        if ship == RAIDER:
-            return "  " + self.paint("X", "1;31") + "   "
-        return self.paint(":::::: "[:6] if fog else ("  ~   " if (row + pier) % 3 == 0 else "      "), "34")
-
-    def _lamp(self, left: int) -> str:
-        if not left:
-            return "  .   "
-        return self.paint(f" ({'O' if left > 3 else 'o'})  ", "1;33" if left > 3 else "33")
+def picture(game: Harbor, name: str, told: list[str], best: int) -> list[str]:
+    dark = "#" * round(14 * max(0, game.length - game.turn) / game.length)
+    hearts = paint("*" * game.hearts, "31") + "." * (HEARTS - game.hearts)
+    lines = [f" Night {game.night}: {name}", f" dark [{dark:<14}]  hearts {hearts}  score {game.score}  best {best}", ""]
+    at = {(ship.row, ship.pier): ship.kind for ship in game.ships if ship.row >= ROWS - game.sight}
+    for row in range(ROWS):
+        waves = [":::::" if row < ROWS - game.sight else "  ~" if (row + pier) % 3 == 0 else "" for pier in range(PIERS)]
+        cells = [_SHIPS.get(at.get((row, pier), ""), (f"{waves[pier]:<6}", "34")) for pier in range(PIERS)]
+        lines.append("        " + "".join(paint(*cell) for cell in cells))
+    lamps = [paint(f" ({'O' if left > 3 else 'o'})  ", "1;33" if left > 3 else "33") if left else "  .   " for left in game.lamps]
+    lines += ["   oil  " + "".join(lamps) + "  oil", "        " + "".join(f"  {pier + 1}   " for pier in range(PIERS))]
+    lines.append(" " * (game.keeper * 6 + (4 if game.keeper else 5)) + paint("@", "1"))
+    can = paint("o" * game.oil, "33") + " " * (FULL_CAN - game.oil)
+    return [*lines, f" can [{can}]  left/right walk, space lamp, s wait, q quit", "", *(f" {event}" for event in told[-2:])]
 
 
 @contextmanager
@@ -344,28 +321,29 @@ def read_key() -> str:
     return key.decode("utf-8", "replace") or "q"
 
 
+def introduction(night: int, name: str, words: str) -> list[str]:
+    rules = (
+        "V is a merchant: the lamp of its pier must burn.",
+        "X is a raider: its pier must be dark.",
+        "A lamp burns ten turns. Oil is at both ends of the quay.",
+        "",
+        "Any key begins, q quits.",
+    )
+    return ["", " LANTERN KEEP", "", f" Night {night}: {name}", *(f" {line}" for line in (*wrap(words, WIDTH - 2), "", *rules))]
+
+
 def play(save: Save, nights: list[tuple[str, str]], seed: int | None) -> None:
     """Play until the player has enough; the save is written after each turn."""
-    screen = Screen()
     told = [save.warning] if save.warning else []
     while True:
         harbor = save.game(seed)
         name, words = nights[(harbor.night - 1) % len(nights)]
         if harbor.turn == 0:
-            screen.show(
-                ["", " LANTERN KEEP", "", f" Night {harbor.night}: {name}", f" {words[: WIDTH - 2]}", f" {words[WIDTH - 2 :]}", ""]
-                + [
-                    " V is a merchant: its pier's lamp must burn when it arrives.",
-                    " X is a raider: its pier must be dark.",
-                    " A lamp burns ten turns. Oil is at both ends of the quay.",
-                    "",
-                    " Any key begins, q quits.",
-                ]
-            )
+            show(introduction(harbor.night, name, words))
             if KEYS.get(read_key()) == QUIT:
                 return
         while not (harbor.over or harbor.dawn):
-            screen.show(screen.harbor(harbor, name, told, save.best))
+            show(picture(harbor, name, told, save.best))
             action = KEYS.get(read_key())
             if action == QUIT:
                 return
@@ -375,17 +353,22 @@ def play(save: Save, nights: list[tuple[str, str]], seed: int | None) -> None:
         close_night(save, harbor)
         told = []
         end = "The harbour is lost." if harbor.over else f"Dawn. {harbor.guided} ships guided in so far."
-        screen.show(["", f" {end}", "", f" Score {harbor.score}, best {save.best}.", "", " Any key goes on, q quits."])
-        if not harbor.over:
-            harbor.begin_next_night()
-            save.keep()
+        show(["", f" {end}", "", f" Score {harbor.score}, best {save.best}.", "", " Any key goes on, q quits."])
         if KEYS.get(read_key()) == QUIT:
             return
 
 
-def save_folder() -> Path:
-    data = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(data) if data.startswith("/") else Path.home() / ".local" / "share") / "lantern-keep"
+def play_on_terminal(save: Save, nights: list[tuple[str, str]], seed: int | None) -> None:
+    with raw_terminal():
+        play(save, nights, seed)
+    say("The harbour master notes it down. Come back at dusk.")
+
+
+def end(*_: object) -> None:
+    """Leave the ordinary way, so that the terminal is given back and the save is kept; once is enough."""
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def main() -> int:
@@ -393,24 +376,21 @@ def main() -> int:
     parser.add_argument("--auto", action="store_true", help="play one night by itself and say what happened")
     parser.add_argument("--seed", type=int, help="which sea a new game gets")
     asked = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    save = Save(save_folder())
+    for number in _ENDS:
+        signal.signal(number, end)
+    save = Save()
     try:
         nights = night_names(Path(__file__).resolve().parent.parent / "charts")
         save.load()
-        if asked.auto or not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
-            play_by_itself(save, nights, asked.seed)
-        else:
-            with raw_terminal():
-                play(save, nights, asked.seed)
-            say("The harbour master notes it down. Come back at dusk.")
+        try:
+            by_itself = asked.auto or not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb"
+            (play_by_itself if by_itself else play_on_terminal)(save, nights, asked.seed)
+        finally:
+            if save.harbor is not None:
+                save.keep()
     except OSError as error:
         sys.stderr.write(f"lantern-keep: {error}\n")
         return 3
-    finally:
-        if save.harbor is not None:
-            save.keep()
     return 0
 
 
