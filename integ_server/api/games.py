@@ -31,7 +31,7 @@ async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
     user: CurrentUser,
     limit: Limit = 50,
     cursor: Cursor = None,
-    provider: Annotated[str | None, Query(max_length=40)] = None,
+    provider: Annotated[str | None, Query(max_length=40, pattern="^[a-z0-9-]+$")] = None,
     q: Annotated[str, Query(max_length=200)] = "",
 ) -> Envelope[Page[ReleaseRecord]]:
     """Releases the user owns, by name."""

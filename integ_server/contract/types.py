@@ -113,8 +113,8 @@ class AccountInfo(Wire):
 class SignOut(Wire):
     """Body of `POST /auth/logout`; what is left out means all."""
 
-    provider: str | None = None
-    account: str | None = None
+    provider: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]*$")
+    account: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]*$")
 
 
 class UserInfo(Wire):

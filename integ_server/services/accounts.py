@@ -33,7 +33,7 @@ from integ_server.services import library
 from integ_server.services.access import seal_into
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name
-from integ_server.services.rows import in_parts
+from integ_server.services.rows import among, in_parts
 from integ_server.settings import LOOPBACK
 from integ_server.upstream import rewritten
 
@@ -151,7 +151,7 @@ async def sign_out(session: AsyncSession, user_id: str, provider: str | None, ac
         if keys:
             first = await library.next_revisions(session, user_id, len(keys))
             for step, part in enumerate(in_parts(keys, library.A_REVISION_HOLDS)):
-                gone = update(library_entries).where(*owned, library_entries.c.game_key.in_(part))
+                gone = update(library_entries).where(*owned, among(session, library_entries.c.game_key, part))
                 await session.execute(gone.values(removed_at=now, revision=first + step))
     return [_info(each) for each in ended]
 

@@ -193,7 +193,7 @@ async def get_job(session: AsyncSession, user_id: str, job_id: str) -> JobInfo:
     Raises:
         JobNotFoundError: The user has no such job.
     """
-    job = await session.get(Job, job_id)
+    job = await session.get(Job, job_id) if job_id.isalnum() else None
     if job is None or job.user_id != user_id:
         raise JobNotFoundError(f"there is no job {job_id[:64]!r}", hint="integ status")
     return info(job)

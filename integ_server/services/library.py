@@ -17,8 +17,8 @@ from integ_server.contract.errors import GameNotFoundError, UsageError
 from integ_server.contract.types import Changes, OwnedRelease, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
 from integ_server.models.tables import accounts, games, library_entries, titles, users
-from integ_server.services.naming import match_name
-from integ_server.services.rows import in_parts, insert_or_skip, select_where_in
+from integ_server.services.naming import is_key, match_name
+from integ_server.services.rows import among, in_parts, insert_or_skip, select_where_in
 
 A_REVISION_HOLDS = 1_000
 """More entries than this that change at once get several revisions, so that a client can be told of them in parts."""
@@ -56,7 +56,7 @@ async def touch(session: AsyncSession, keys: Iterable[str], *, user_id: str = ""
     for owner in sorted(by_user):  # always in the same order, so that two transactions can't wait for each other
         first = await next_revisions(session, owner, len(by_user[owner]))
         for step, part in enumerate(in_parts(sorted(by_user[owner]), A_REVISION_HOLDS)):
-            mine = (library_entries.c.user_id == owner, library_entries.c.game_key.in_(part))
+            mine = (library_entries.c.user_id == owner, among(session, library_entries.c.game_key, part))
             await session.execute(update(library_entries).where(*mine).values(revision=first + step))
 
 
@@ -106,7 +106,7 @@ async def get_release(session: AsyncSession, user_id: str, key: str) -> OwnedRel
     Raises:
         GameNotFoundError: The user does not own it.
     """
-    records = await _records(session, user_id, [key])
+    records = await _records(session, user_id, [key] if is_key(key) else [])
     if not records.releases or records.releases[0].removed:
         raise GameNotFoundError(f"there is no game {key[:80]!r} in this library", hint="integ search TEXT")
     details = (await session.execute(select(games.c.details).where(games.c.key == key))).scalar_one()

@@ -19,7 +19,7 @@ from integ_server.services import jobs as job_service
 from integ_server.services import library, titles
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name, is_game_id
-from integ_server.services.rows import in_parts, insert_or_skip, select_where_in
+from integ_server.services.rows import in_parts, insert_rows, select_where_in
 
 AT_ONCE = 4
 ASK_AGAIN_AFTER = timedelta(days=7)
@@ -112,8 +112,7 @@ async def _store_groups(session: AsyncSession, answers: Any) -> set[str]:
     query = select(group_members.c.key, group_members.c.group_id)
     known = {(key, group_id) for key, group_id in await select_where_in(session, query, group_members.c.key, {key for key, _ in members})}
     rows = [{"key": key, "group_id": group_id} for key, group_id in sorted(members - known)]
-    for part in in_parts(rows):
-        await session.execute(insert_or_skip(session, group_members), list(part))
+    await insert_rows(session, group_members, rows)
     return {row["key"] for row in rows}
 
 

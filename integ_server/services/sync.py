@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import BigInteger, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import AuthenticationError, PrivateProfileError, ProviderError
@@ -22,13 +22,26 @@ from integ_server.services import access, library, titles
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name, is_game_id
-from integ_server.services.rows import in_parts, insert_or_skip, select_where_in
+from integ_server.services.rows import insert_rows, select_where_in, update_rows
 
 MOST_GAMES = 200_000
 """No account has that many; a store that goes on and on is ill."""
 _PLATFORMS = ("linux", "windows", "mac")
 _MOST_MINUTES = 2**31 - 1
 _TELL_EVERY_S = 0.5
+_Entry: TypeAlias = "tuple[int, int | None, bool, bool]"
+"""Minutes, last played in seconds since 1970, hidden, removed."""
+_Known: TypeAlias = "tuple[str, bool, str, str | None, list[str]]"
+"""Of a release: name, whether metadata was found, kind, parent's key, platforms."""
+_GAMES = select(games.c.key, games.c.name, games.c.metadata_found, games.c.kind, games.c.parent_key, games.c.platforms)
+_ENTRIES = select(
+    library_entries.c.game_key,
+    library_entries.c.playtime_min,
+    type_coerce(library_entries.c.last_played_at, BigInteger),  # compared as it is stored: twice as quick
+    library_entries.c.hidden,
+    library_entries.c.removed_at.is_not(None),
+    *[column for column in _GAMES.selected_columns if column.name != "key"],
+).join(games, games.c.key == library_entries.c.game_key)
 _log = logging.getLogger("integ.sync")
 
 
@@ -159,38 +172,30 @@ def _merged(first: OwnedGame, again: OwnedGame) -> OwnedGame:
 
 async def _store_list(session: AsyncSession, account: Account, owned: Mapping[str, OwnedGame], *, asks_metadata: bool) -> SyncCounts:
     """Write what differs from *owned*; an unchanged library is not written at all."""
-    query = select(
-        library_entries.c.game_key,
-        library_entries.c.playtime_min,
-        library_entries.c.last_played_at,
-        library_entries.c.hidden,
-        library_entries.c.removed_at,
-    ).where(library_entries.c.account_id == account.id)
-    entries = {row[0]: row for row in (await session.execute(query)).all()}
-    present = {key for key, row in entries.items() if row.removed_at is None}
+    entries: dict[str, _Entry] = {}
+    known: dict[str, _Known] = {}
+    for row in (await session.execute(_ENTRIES.where(library_entries.c.account_id == account.id))).all():
+        entries[row[0]] = row[1:5]
+        known[row[0]] = row[5:]
+    present = {key for key, (_, _, _, is_removed) in entries.items() if not is_removed}
     if present and not owned:
         raise ProviderError(
             f"{account.provider} sent an empty library for {account.display_name}, which had {len(present)} games",
             hint=f"nothing was changed; sign out to remove them: integ logout {account.provider}",
         )
     new = [key for key in owned if key not in entries]
-    changed = [
-        key
-        for key, row in entries.items()
-        if key in owned
-        and (
-            row.removed_at is not None
-            or row.playtime_min != owned[key].playtime_min
-            or row.last_played_at != owned[key].last_played_at
-            or row.hidden != owned[key].hidden
-        )
-    ]
+    changed = [key for key, entry in entries.items() if (game := owned.get(key)) is not None and entry != _entry(game)]
     gone = [key for key in present if key not in owned]
-    returned = sum(1 for key in changed if entries[key].removed_at is not None)
-    touched = await _store_games(session, account.provider, owned, asks_metadata=asks_metadata)
+    returned = sum(1 for key in changed if key not in present)
+    touched = await _store_games(session, account.provider, owned, known, asks_metadata=asks_metadata)
     await _write_entries(session, account, owned, new=new, changed=changed, gone=gone)
     await library.touch(session, touched, user_id=account.user_id, told={*new, *changed, *gone})
     return SyncCounts(added=len(new) + returned, changed=len(changed) - returned, removed=len(gone), total=len(owned))
+
+
+def _entry(game: OwnedGame) -> _Entry:
+    moment = game.last_played_at
+    return (game.playtime_min, int(moment.timestamp()) if moment is not None else None, game.hidden, False)
 
 
 async def _write_entries(
@@ -201,50 +206,35 @@ async def _write_entries(
     first = await library.next_revisions(session, account.user_id, len(new) + len(changed) + len(gone))
     revisions = {key: first + at // library.A_REVISION_HOLDS for at, key in enumerate([*new, *changed, *gone])}
     now = datetime.now(UTC)
-    connection = await session.connection()
-    if new:
-        await connection.execute(
-            insert(library_entries),
-            [
-                {
-                    "account_id": account.id,
-                    "game_key": key,
-                    "user_id": account.user_id,
-                    "playtime_min": owned[key].playtime_min,
-                    "last_played_at": owned[key].last_played_at,
-                    "hidden": owned[key].hidden,
-                    "added_at": now,
-                    "removed_at": None,
-                    "revision": revisions[key],
-                }
-                for key in new
-            ],
-        )
-    mine = library_entries.c.account_id == account.id, library_entries.c.game_key == bindparam("entry")
-    if changed:
-        values = ("playtime_min", "last_played_at", "hidden")
-        rows = [
-            {"entry": key, "revision": revisions[key], "removed_at": None, **{name: getattr(owned[key], name) for name in values}}
-            for key in changed
-        ]
-        await connection.execute(update(library_entries).where(*mine), rows)
-    if gone:
-        rows = [{"entry": key, "revision": revisions[key], "removed_at": now} for key in gone]
-        await connection.execute(update(library_entries).where(*mine), rows)
+    values = ("playtime_min", "last_played_at", "hidden")
+
+    def facts(key: str) -> dict[str, Any]:
+        return {"revision": revisions[key], "removed_at": None, **{name: getattr(owned[key], name) for name in values}}
+
+    who = {"account_id": account.id, "user_id": account.user_id, "added_at": now}
+    await insert_rows(session, library_entries, [{**who, "game_key": key, **facts(key)} for key in new])
+    by = ("account_id", "game_key")
+    await update_rows(session, library_entries, by, [{"account_id": account.id, "game_key": key, **facts(key)} for key in changed])
+    tombs = [{"account_id": account.id, "game_key": key, "revision": revisions[key], "removed_at": now} for key in gone]
+    await update_rows(session, library_entries, by, tombs)
 
 
-async def _store_games(session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], *, asks_metadata: bool) -> set[str]:
-    """Bring the releases themselves up to date; the keys of those that a client has to hear of anew."""
-    query = select(games.c.key, games.c.name, games.c.kind, games.c.parent_key, games.c.platforms, games.c.metadata_found)
-    known = {row.key: row for row in await select_where_in(session, query, games.c.key, owned)}
-    new = sorted(key for key in owned if key not in known)
-    differing = {key: facts for key, row in known.items() if (facts := _differing(provider, row, owned[key]))}
+async def _store_games(
+    session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], known: dict[str, _Known], *, asks_metadata: bool
+) -> set[str]:
+    """Bring the releases themselves up to date; *known* are those with entries. The keys a client has to hear of anew."""
+    unseen = [key for key in owned if key not in known]
+    for row in await select_where_in(session, _GAMES, games.c.key, unseen):
+        known[row[0]] = row[1:]
+    new = [key for key in unseen if key not in known]
+    differing = {key: facts for key, game in owned.items() if key in known and (facts := _differing(provider, known[key], game))}
     if not new and not differing:
         return set()
-    await titles.lock(session)
+    if await titles.lock(session) and new:
+        stored = {row.key for row in await select_where_in(session, select(games.c.key), games.c.key, new)}
+        new = [key for key in new if key not in stored]
+    await _insert_games(session, provider, owned, new, asks_metadata=asks_metadata)
     connection = await session.connection()
-    if new:
-        await _insert_games(session, provider, owned, new, asks_metadata=asks_metadata)
     for key, facts in sorted(differing.items()):
         await connection.execute(update(games).where(games.c.key == key).values(**facts))
     tied = await titles.needing_rejoin(session, [*new, *differing])
@@ -255,12 +245,13 @@ async def _insert_games(
     session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], new: Iterable[str], *, asks_metadata: bool
 ) -> None:
     now = datetime.now(UTC)
-    # On PostgreSQL another sync may have stored some of them between our look and our lock.
-    already = {row[0] for row in await select_where_in(session, select(games.c.key), games.c.key, new)}
-    wanted = [key for key in new if key not in already]
-    facts = {key: _list_facts(provider, owned[key]) for key in wanted}
+    facts = {key: _list_facts(provider, owned[key]) for key in new}
     title_ids = await titles.found(
-        session, [titles.NewRelease(key, each["name"], each["kind"], each["parent_key"]) for key, each in facts.items()]
+        session,
+        [
+            titles.NewRelease(key, each["name"], each["sort"], each["match_name"], each["kind"], each["parent_key"])
+            for key, each in facts.items()
+        ],
     )
     rows = [
         {
@@ -275,9 +266,7 @@ async def _insert_games(
         }
         for key, each in facts.items()
     ]
-    connection = await session.connection()
-    for part in in_parts(rows):
-        await connection.execute(insert_or_skip(session, games), part)
+    await insert_rows(session, games, rows)
 
 
 def _list_facts(provider: str, game: OwnedGame) -> dict[str, Any]:
@@ -289,15 +278,15 @@ def _list_facts(provider: str, game: OwnedGame) -> dict[str, Any]:
     }
 
 
-def _differing(provider: str, row: Any, game: OwnedGame) -> dict[str, Any]:
+def _differing(provider: str, known: _Known, game: OwnedGame) -> dict[str, Any]:
     """What the list says otherwise than the table; of what metadata knows better, only the name."""
-    wanted = _list_facts(provider, game)
-    found: dict[str, Any] = {}
-    if game.title and row.name != game.title:
-        found |= titles.names_of(game.title)
-    if not row.metadata_found:
-        found |= {name: wanted[name] for name in ("kind", "parent_key", "platforms") if getattr(row, name) != wanted[name]}
-    return found
+    name, metadata_found, *stored = known
+    found = titles.names_of(game.title) if game.title and name != game.title else {}
+    if metadata_found:
+        return found
+    wanted = (game.kind, f"{provider}:{game.parent_id}" if game.parent_id else None, list(game.platforms))
+    named = zip(("kind", "parent_key", "platforms"), wanted, stored, strict=True)
+    return found | {column: value for column, value, was in named if value != was}
 
 
 async def _ask_for_metadata(backend: Backend, session: AsyncSession, account: Account, is_full: bool) -> None:

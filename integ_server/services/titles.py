@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, or_, select, text, update
+from sqlalchemy import exists, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.models.tables import games, group_members, titles
 from integ_server.services.joining import Joined, Release, join
 from integ_server.services.naming import match_name, slug_of, sort_name
-from integ_server.services.rows import select_where_in
+from integ_server.services.rows import insert_rows, select_where_in, update_rows
 
 _POSTGRES_LOCK = 0x7469746C65  # "title"
 _ADD_ONS = ("dlc", "tool")
@@ -24,6 +24,8 @@ _ADD_ONS = ("dlc", "tool")
 class NewRelease:
     key: str
     name: str
+    sort: str
+    match_name: str
     kind: str
     parent_key: str | None
 
@@ -46,10 +48,15 @@ class _Known:
     title_id: str
 
 
-async def lock(session: AsyncSession) -> None:
-    """One writer of titles at a time; SQLite's writing transactions are that already."""
-    if session.get_bind().dialect.name == "postgresql":
-        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
+async def lock(session: AsyncSession) -> bool:
+    """
+    One writer of titles at a time; SQLite's writing transactions are that already. True when others may have written between the
+    transaction's beginning and now.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        return False
+    await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
+    return True
 
 
 async def found(session: AsyncSession, new: Sequence[NewRelease]) -> dict[str, str]:
@@ -60,14 +67,21 @@ async def found(session: AsyncSession, new: Sequence[NewRelease]) -> dict[str, s
     bases = given.keys() | {each.key for each in new if each.kind not in _ADD_ONS}
     of_new: dict[str, str] = {}
     own = [each for each in new if each.kind not in _ADD_ONS or each.parent_key not in bases]
-    slugs = await _free_slugs(session, [(each.key, each.name) for each in own])
+    slugs = await _free_slugs(session, [(each.key, each.match_name) for each in own])
     now = datetime.now(UTC)
     rows = [
-        {"id": slugs[each.key], "founder": each.key, "face": each.key, "name": each.name, "sort": sort_name(each.name), "created_at": now}
+        {
+            "id": slugs[each.key],
+            "founder": each.key,
+            "face": each.key,
+            "name": each.name,
+            "sort": each.sort,
+            "guessed": False,
+            "created_at": now,
+        }
         for each in own
     ]
-    if rows:
-        await session.execute(insert(titles).values(guessed=False), rows)
+    await insert_rows(session, titles, rows)
     for each in own:
         of_new[each.key] = slugs[each.key]
     for each in new:
@@ -176,7 +190,7 @@ async def _assign(session: AsyncSession, parts: list[Joined], known: Mapping[str
     }
     claimed = _claims(parts, known, lasting)
     missing = [part for part in parts if part not in claimed]
-    slugs = await _free_slugs(session, [(faces[part].key, faces[part].name) for part in missing])
+    slugs = await _free_slugs(session, [(faces[part].key, faces[part].match_name) for part in missing])
     chosen: dict[str, str] = {}
     touched: set[str] = set()
     new_rows: list[dict[str, Any]] = []
@@ -196,14 +210,11 @@ async def _assign(session: AsyncSession, parts: list[Joined], known: Mapping[str
             title_id = slugs[face.key]
             new_rows.append({"id": title_id, "founder": face.key, "created_at": datetime.now(UTC), **facts})
         elif any(getattr(stored[title_id], name) != value for name, value in facts.items()):
-            changed_rows.append({"title": title_id, **facts})
+            changed_rows.append({"id": title_id, **facts})
             touched |= set(part.keys)
         chosen |= dict.fromkeys(part.keys, title_id)
-    if new_rows:
-        await session.execute(insert(titles), new_rows)
-    if changed_rows:
-        connection = await session.connection()
-        await connection.execute(update(titles).where(titles.c.id == bindparam("title")), changed_rows)
+    await insert_rows(session, titles, new_rows)
+    await update_rows(session, titles, ("id",), changed_rows)
     return chosen, touched
 
 
@@ -257,7 +268,8 @@ async def _of_add_ons(session: AsyncSession, known: Mapping[str, _Known], chosen
     founded = {founder: title_id for title_id, founder in await select_where_in(session, query, titles.c.founder, [o.key for o in orphans])}
     used = set(chosen.values())
     homeless = [each for each in orphans if founded.get(each.key) is None or founded[each.key] in used]
-    slugs = await _free_slugs(session, [(each.key, each.name) for each in homeless])
+    slugs = await _free_slugs(session, [(each.key, each.match_name) for each in homeless])
+    now = datetime.now(UTC)
     rows = [
         {
             "id": slugs[each.key],
@@ -265,19 +277,17 @@ async def _of_add_ons(session: AsyncSession, known: Mapping[str, _Known], chosen
             "face": each.key,
             "name": each.name,
             "sort": each.sort,
-            "created_at": datetime.now(UTC),
+            "guessed": False,
+            "created_at": now,
         }
         for each in homeless
     ]
-    if rows:
-        await session.execute(insert(titles).values(guessed=False), rows)
+    await insert_rows(session, titles, rows)
     return result | {each.key: slugs.get(each.key) or founded[each.key] for each in orphans}
 
 
 async def _move(session: AsyncSession, moved: Mapping[str, str]) -> None:
-    connection = await session.connection()
-    statement = update(games).where(games.c.key == bindparam("release")).values(title_id=bindparam("title"))
-    await connection.execute(statement, [{"release": key, "title": title_id} for key, title_id in sorted(moved.items())])
+    await update_rows(session, games, ("key",), [{"key": key, "title_id": title_id} for key, title_id in sorted(moved.items())])
 
 
 async def _free_slugs(session: AsyncSession, wanted: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -330,4 +340,5 @@ async def needing_rejoin(session: AsyncSession, keys: Iterable[str]) -> set[str]
 
 def names_of(name: str) -> dict[str, str]:
     """The columns that follow from a release's name."""
-    return {"name": name, "sort": sort_name(name), "match_name": match_name(name)}
+    matched = match_name(name)
+    return {"name": name, "sort": sort_name(name, matched), "match_name": matched}

@@ -20,7 +20,10 @@ from integ_server.worker.runner import Runner
 THREADS = 4
 _IDLE_MS = 250
 """How often an idle thread looks whether it is to end; a message wakes it at once."""
-_STOP_MS = 600
+_STOP_MS = 20
+"""An idle thread ends by itself within `_IDLE_MS`, and one with a job was told to already: nobody has to wait for that."""
+_STOP_WITH_REDIS_MS = 5_000
+"""There messages that were fetched are given back."""
 
 
 def make_broker(redis_url: str | None) -> dramatiq.Broker:
@@ -66,7 +69,7 @@ async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterat
     finally:
         await runner.stop()
         for worker in workers:
-            await asyncio.to_thread(worker.stop, _STOP_MS)
+            await asyncio.to_thread(worker.stop, _STOP_MS if backend.settings.redis_url is None else _STOP_WITH_REDIS_MS)
         if workers and backend.settings.is_embedded:
             await jobs.hand_back_all(backend)
         await asyncio.to_thread(broker.close)
