@@ -6,6 +6,8 @@ import base64
 import binascii
 import hashlib
 import json as json_text
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -145,6 +147,7 @@ def _filtered(asked: Asked) -> Response:
     if order == "release_date_desc":
         titles.reverse()
     shown = titles[(page - 1) * size : page * size]
+    dlc_counts = Counter(product.parent_id for product in world.owned_gog if product.parent_id is not None)
     tags = [
         {"id": str(tag), "name": name, "productCount": str(sum(name in product.tags for product in world.owned_gog))}
         for name, tag in tag_ids.items()
@@ -159,7 +162,7 @@ def _filtered(asked: Asked) -> Response:
             "contentSystemCompatibility": None,
             "moviesCount": 0,
             "tags": tags,
-            "products": [_row(state, title, _product(title), tag_ids) for title in shown],
+            "products": [_row(state, title, _product(title), tag_ids, dlc_counts) for title in shown],
             "updatedProductsCount": sum(has_update(state, product) for product in world.owned_gog if product.type == "game"),
             "hiddenUpdatedProductsCount": 0,
             "appliedFilters": {"tags": query.get("tags", "").split(",") if query.get("tags") else None},
@@ -191,7 +194,9 @@ def _listed(state: SandboxState, product: GogProduct, query: dict[str, str], tag
     return wanted <= {str(tag_ids[tag]) for tag in product.tags}
 
 
-def _row(state: SandboxState, title: WorldTitle, product: GogProduct, tag_ids: dict[str, int]) -> dict[str, Any]:
+def _row(
+    state: SandboxState, title: WorldTitle, product: GogProduct, tag_ids: dict[str, int], dlc_counts: Mapping[int, int]
+) -> dict[str, Any]:
     """One product with the quirks that depend on it alone, so that each answer shows the same ones."""
     quirk = product.id % 5
     broken = product.works_on_broken or state.faults.active("gog.works_on_broken")
@@ -216,7 +221,7 @@ def _row(state: SandboxState, title: WorldTitle, product: GogProduct, tag_ids: d
         "slug": product.slug,
         "updates": updates,
         "isNew": False,
-        "dlcCount": sum(dlc.parent_id == product.id for dlc in state.world.owned_gog),
+        "dlcCount": dlc_counts.get(product.id, 0),
         "releaseDate": (date, date, None, unknown, date)[quirk],
         "isBaseProductMissing": False,
         "isHidingDisabled": False,
@@ -244,7 +249,7 @@ def _releases(asked: Asked) -> Response:
     page: dict[str, Any] = {"total_count": len(rows), "limit": size, "page_token": asked.query.get("page_token")}
     if token or len(rows) % 2:  # the last page leaves it out, or says null
         page["next_page_token"] = token
-    page["items"] = rows[start : start + size]
+    page["items"] = [_release(*row) for row in rows[start : start + size]]
     etag = f'"{hashlib.md5(json_text.dumps(page).encode()).hexdigest()}"'
     return unless_changed(asked, json(page), etag)
 
@@ -260,11 +265,13 @@ def _offset(token: str) -> int:
         return 0
 
 
-def _library(world: World) -> list[dict[str, Any]]:
-    """Owned products in no helpful order, one that is not owned any more, and a few rows of the linked Steam account."""
-    rows = [_release("gog", str(product.id), product) for product in sorted(world.owned_gog, key=lambda product: product.id % 97)]
-    rows += [_release("gog", str(title.gog.id), title.gog) for title in world.titles if title.gog is not None and not title.gog.owned]
-    linked = [_release("steam", str(app.appid), None) for app in world.owned_steam[:_LINKED_STEAM_ROWS]]
+def _library(world: World) -> list[tuple[str, str, GogProduct | None]]:
+    """Owned products in no helpful order, those that are not owned, and a few rows of the linked Steam account."""
+    rows: list[tuple[str, str, GogProduct | None]] = [
+        ("gog", str(product.id), product) for product in sorted(world.owned_gog, key=lambda product: product.id % 97)
+    ]
+    rows += [("gog", str(title.gog.id), title.gog) for title in world.titles if title.gog is not None and not title.gog.owned]
+    linked: list[tuple[str, str, GogProduct | None]] = [("steam", str(app.appid), None) for app in world.owned_steam[:_LINKED_STEAM_ROWS]]
     return rows[:2] + linked + rows[2:]
 
 

@@ -63,6 +63,7 @@ async def test_the_account_list_has_visible_base_games_or_hidden_ones_never_dlc(
     assert 1_900_000_101 in visible and 1_900_000_102 not in visible
     assert 1_900_000_503 in visible, "a pack looks like a game here"
     assert set(hidden) == {1_900_000_502} and hidden[1_900_000_502]["isHidden"] is True
+    assert (visible[1_900_000_101]["dlcCount"], visible[1_900_000_201]["dlcCount"], visible[1_900_000_301]["dlcCount"]) == (1, 1, 0)
     page = await player.json(LIST)
     assert page["hasHiddenProducts"] is True and page["productsPerPage"] == 100 and page["totalPages"] == 1
 
@@ -87,7 +88,7 @@ async def quirks(player: Player) -> list[dict[str, Any]]:
     title = player.world.gog_products[1_900_000_101]
     assert title.gog is not None
     products = [replace(title.gog, id=1_900_000_600 + number) for number in range(5)]
-    return [_row(player.sandbox.state, title, product, {}) for product in products]
+    return [_row(player.sandbox.state, title, product, {}, {}) for product in products]
 
 
 async def test_tags_have_text_ids_and_counts_and_filter_the_list(player: Player) -> None:
