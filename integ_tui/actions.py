@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime.cache.records import ReleaseRow
 from integ_runtime.progress import Progress, Report
 from integ_server.contract.errors import IntegError, PartialError
-from integ_tui.wording import clean, counted, size, span, store_name
+from integ_tui.wording import PLATFORM_NAMES, clean, counted, size, span, store_name
 
 if TYPE_CHECKING:
     from integ_tui.activities import Activities
@@ -160,7 +160,8 @@ def plan_words(plan: Mapping[str, Any]) -> str:
     if plan.get("disk_bytes"):
         lines.append(f"On disk   {size(int(plan['disk_bytes']))}")
     if plan.get("platform"):
-        lines.append(f"For       {clean(str(plan['platform']))}{', ' + clean(str(plan['language'])) if plan.get('language') else ''}")
+        platform, language = clean(str(plan["platform"])), clean(str(plan.get("language") or ""))
+        lines.append(f"For       {', '.join(part for part in (PLATFORM_NAMES.get(platform, platform), language) if part)}")
     if plan.get("path"):
         lines.append(f"Into      {clean(str(plan['path']))}")
     return "\n".join(lines)

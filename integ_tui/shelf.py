@@ -56,16 +56,16 @@ SORTS = (
 )
 
 _BLANKS = {ord(char): " " for char in map(chr, range(33, 127)) if not char.isalnum()}
-_SEEN = _BLANKS | {ord("'"): None, ord("’"): None, ord("™"): None, ord("®"): None, ord("©"): None}
+_SEEN = _BLANKS | {ord("'"): None}
+_SIGNS = {ord(sign): None for sign in "’™®©"}
 
 
 def fold(text: str) -> str:
     """*text* as the filter compares it: case, accents, apostrophes and other signs make no difference."""
-    plain = text.translate(_SEEN)
-    if not plain.isascii():
-        apart = unicodedata.normalize("NFKD", plain)
-        plain = "".join(char for char in apart if not unicodedata.combining(char)).casefold()
-    return " ".join(plain.lower().split())
+    if not text.isascii():
+        apart = unicodedata.normalize("NFKD", text.translate(_SIGNS).casefold())
+        text = "".join(char for char in apart if not unicodedata.combining(char)).casefold()
+    return " ".join(text.translate(_SEEN).lower().split())
 
 
 def entry_of(row: TitleRow) -> Entry:

@@ -93,11 +93,12 @@ class LibraryScreen(IntegScreen[None]):
             if await self._parts.refresh_local():
                 await self._read()
         if not self.shelf.entries or not any(entry.stores for entry in self.shelf.entries):
-            await self._welcome()
+            self._welcome()
         self.query_one(GameList).say_empty(NOTHING_YET)
         if self._watch_s:
             self.set_interval(self._watch_s, self.look)
 
+    @work(exclusive=True, group="welcome")
     async def _welcome(self) -> None:
         with self.telling_failures():
             accounts = await asyncio.to_thread(lambda: self._parts.accounts)  # a heavy import

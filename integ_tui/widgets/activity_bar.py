@@ -43,7 +43,7 @@ class ActivityBar(Widget):
             return Strip([Segment(fit(f" and {more + 1} more", width), dim)], width)
         view = self.views[y]
         amount, share = how_far(view.progress)
-        name_width = min(max(12, width // 2), width - 2)
+        name_width = min(max(12, width // 3), 36, width - 2)
         bar_width = 0 if share is None else max(0, min(24, width - name_width - len(amount) - 6))
         done = 0 if share is None else round(bar_width * share)
         segments = [Segment(f" {fit(view.label, name_width)}", label)]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from integ_runtime.cache.records import ReleaseRow, TitleRow
 from integ_runtime.progress import Progress, Report, unheard
@@ -247,6 +251,7 @@ class FakeProton:
         default_factory=lambda: [FakeBuild("GE-Proton10-27"), FakeBuild("GE-Proton10-26"), FakeBuild("GE-Proton9-27", size_bytes=None)]
     )
     fails: Exception | None = None
+    fails_to_list: Exception | None = None
     fails_to_remove: Exception | None = None
     gate: Gate | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
@@ -256,8 +261,8 @@ class FakeProton:
 
     async def available(self, *, family: str = "ge", limit: int = 30, refresh: bool = False) -> Sequence[FakeBuild]:
         self.asked.append(("available", family, refresh))
-        if self.fails:
-            raise self.fails
+        if self.fails_to_list:
+            raise self.fails_to_list
         return self.published if family == "ge" else []
 
     async def install(
@@ -428,3 +433,25 @@ def app_with(runtime: FakeRuntime | None = None, *, theme: str = "integ-dark", b
 def shown_toasts(app: IntegApp) -> list[str]:
     """The messages of the toasts that stand there, oldest first."""
     return [notice.message for notice in app._notifications]
+
+
+QUESTIONS = {"ask", "screen", "welcome", "cancel", "sign-in", "sign-out", "change"}
+"""Groups of workers that may wait for an answer of the player's."""
+
+
+async def settled(pilot: Pilot[int]) -> None:
+    """Wait until everything is read and drawn; what a gate or a question holds back goes on waiting."""
+    for _ in range(3):
+        await pilot.pause()
+        for worker in list(pilot.app.workers):
+            if worker.group not in QUESTIONS and not worker.group.startswith("activity-"):
+                with contextlib.suppress(WorkerCancelled):
+                    await worker.wait()
+        await pilot.pause()
+
+
+async def until(pilot: Pilot[int], holds: Callable[[], object]) -> None:
+    """Wait until *holds*, for what goes through a thread; the test's own time limit is the only one."""
+    while not holds():
+        await pilot.pause(0.005)
+    await settled(pilot)
