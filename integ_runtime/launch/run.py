@@ -28,6 +28,8 @@ from integ_server.contract.errors import BusyError, StorageError
 
 PATIENCE_S = 10.0
 """How long a game that was asked to end may take before it is killed."""
+TOUCH_S = 20.0
+"""How often the journal is touched and the log looked at: so much of a play is lost at most when the supervisor is killed."""
 KEPT_LOGS = 10
 LOG_LIMIT_BYTES = 64 << 20
 PLAY_LOCK = "play.lock"
@@ -104,6 +106,7 @@ async def run_game(
             "journal": str(game_dir / JOURNALS / f"{run_id}.json"),
             "proton": plan.proton,
             "patience_s": patience_s,
+            "touch_s": TOUCH_S,
             "log": str(log_path) if log_path else None,
             "log_header": log_path.stat().st_size if log_path else 0,
             "log_limit": LOG_LIMIT_BYTES,

@@ -26,8 +26,6 @@ from typing import Any
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.25
 """How often the processes are looked at once the program that was started has ended."""
-TOUCH_S = 20.0
-"""How often the journal is touched: so much of a play is lost at most when this process is killed."""
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 SERVICES = frozenset(
@@ -121,7 +119,7 @@ class Supervisor:
                 return
             self._housekeeping()
             stopping = self._stop_sent and not self._killed
-            pause = POLL_S if self._code is not None or stopping else TOUCH_S
+            pause = POLL_S if self._code is not None or stopping else self._spec["touch_s"]
             got = signal.sigtimedwait(WATCHED, pause)
             if got is not None and got.si_signo == signal.SIGTERM:
                 self._stop()
@@ -182,7 +180,7 @@ class Supervisor:
         now = time.monotonic()
         if self._stop_sent and not self._killed and now - self._stop_sent > self._spec["patience_s"]:
             self._kill()
-        if now - self._touched >= TOUCH_S:
+        if now - self._touched >= self._spec["touch_s"]:
             self._touched = now
             with contextlib.suppress(OSError):
                 os.utime(self._spec["journal"])
