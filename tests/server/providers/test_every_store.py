@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -24,14 +23,13 @@ from integ_server.contract.errors import (
 from integ_server.contract.types import DownloadRequest, SignInAnswer, SignInWay
 from integ_server.providers import providers
 from integ_server.providers.base import Credentials, GameMetadata, GameProvider, PlansDownloads, ProviderConfig, ReadsMetadata, RenewsAccess
-from integ_server.transport import UpstreamTransport
+from tests.server.providers.outside import Handler, over
 
 SECRET = "0123456789abcdef0123456789abcdef"
 TOKEN = "t0kenT0kenT0ken"
 CODE = "c0deC0deC0de"
 STORES = list(providers().values())
 Call = Callable[[GameProvider], Awaitable[object]]
-Handler = Callable[[httpx.Request], httpx.Response]
 
 every_store = pytest.mark.parametrize("store", STORES, ids=lambda store: store.slug)
 
@@ -39,11 +37,7 @@ every_store = pytest.mark.parametrize("store", STORES, ids=lambda store: store.s
 def opened(store: type[GameProvider], handler: Handler) -> GameProvider:
     """*store* over the real transport, with *handler* as the outside and no pause between tries."""
 
-    async def no_pause(_seconds: float) -> None:
-        await asyncio.sleep(0)
-
-    wire = UpstreamTransport(open_transport=lambda _proxy: httpx.MockTransport(handler), sleep=no_pause)
-    return store(httpx.AsyncClient(transport=wire), ProviderConfig())
+    return store(over(handler), ProviderConfig())
 
 
 def login() -> Credentials:

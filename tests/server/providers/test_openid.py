@@ -16,8 +16,8 @@ from integ_server.contract.types import SignInAnswer, SignInWay
 from integ_server.providers import _openid
 from integ_server.providers.base import ProviderConfig
 from integ_server.providers.steam import Steam
-from integ_server.transport import UpstreamTransport
-from integ_server.upstream import open_upstream, rewritten
+from integ_server.upstream import rewritten
+from tests.server.providers.outside import over, through
 
 KEY = "0123456789ABCDEF0123456789ABCDEF"
 STEAMID = "76561198000000001"
@@ -74,9 +74,8 @@ class Outside:
 
 
 async def sign_in(outside: Callable[[httpx.Request], httpx.Response], query: str | Fields, return_to: str = RETURN_TO) -> str:
-    wire = UpstreamTransport(open_transport=lambda _proxy: httpx.MockTransport(outside))
     query = query if isinstance(query, str) else urlencode(query)
-    async with httpx.AsyncClient(transport=wire, follow_redirects=True) as http:
+    async with over(outside) as http:
         answer = SignInAnswer(way=SignInWay.OPENID, query=query, api_key=KEY, state="0nce")
         signed_in = await Steam(http).sign_in(answer, return_to=return_to)
     assert signed_in.display_name == "Ana"
@@ -257,8 +256,7 @@ async def test_a_name_that_cannot_be_had_does_not_undo_the_sign_in() -> None:
     def outside(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, text=GOOD) if request.method == "POST" else httpx.Response(404, text="<html>")
 
-    wire = UpstreamTransport(open_transport=lambda _proxy: httpx.MockTransport(outside))
-    async with httpx.AsyncClient(transport=wire) as http:
+    async with over(outside) as http:
         answer = SignInAnswer(way=SignInWay.OPENID, query=urlencode(assertion()))
         signed_in = await Steam(http, ProviderConfig(steam_api_key=KEY)).sign_in(answer, return_to=RETURN_TO)
     assert signed_in.display_name == STEAMID
@@ -268,8 +266,7 @@ async def test_a_name_that_cannot_be_had_does_not_undo_the_sign_in() -> None:
 @pytest.mark.parametrize("key", ["", "short", "g" * 32])
 async def test_without_a_key_the_assertion_is_not_spent(key: str) -> None:
     outside = Outside()
-    wire = UpstreamTransport(open_transport=lambda _proxy: httpx.MockTransport(outside))
-    async with httpx.AsyncClient(transport=wire) as http:
+    async with over(outside) as http:
         answer = SignInAnswer(way=SignInWay.OPENID, query=urlencode(assertion()), api_key=key)
         with pytest.raises(AuthenticationError, match="Steam Web API key") as told:
             await Steam(http).sign_in(answer, return_to=RETURN_TO)
@@ -345,7 +342,7 @@ def test_no_reply_but_a_plain_yes_is_a_yes(body: bytes) -> None:
 
 
 async def test_the_whole_way_works_against_steams_stand_in_and_counts_once(sandbox) -> None:  # type: ignore[no-untyped-def]
-    async with open_upstream(sandbox.url) as http, httpx.AsyncClient() as browser:
+    async with through(sandbox.url) as http, httpx.AsyncClient() as browser:
         steam = Steam(http)
         page = rewritten(steam.sign_in_address(SignInWay.OPENID, "http://127.0.0.1:4000/callback", "0nce"), sandbox.url)
         landed = (await browser.get(page)).headers["Location"]
@@ -376,7 +373,7 @@ async def test_the_whole_way_works_against_steams_stand_in_and_counts_once(sandb
 )
 async def test_what_steams_stand_in_can_get_wrong_is_refused(sandbox, fault: str, kind: type[IntegError]) -> None:  # type: ignore[no-untyped-def]
     sandbox.faults.on(fault)
-    async with open_upstream(sandbox.url) as http, httpx.AsyncClient() as browser:
+    async with through(sandbox.url) as http, httpx.AsyncClient() as browser:
         steam = Steam(http)
         page = rewritten(steam.sign_in_address(SignInWay.OPENID, "http://127.0.0.1:4000/callback", "0nce"), sandbox.url)
         landed = (await browser.get(page)).headers["Location"]
