@@ -40,7 +40,7 @@ class IntegApp(App[int]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "Help", key_display="?", id="app.help", tooltip="All keys of this screen"),
+        Binding("?", "help", "Help", id="app.help", tooltip="All keys of this screen"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave Integ"),
         Binding("c", "cancel", "Cancel", show=False, id="app.cancel", tooltip="Cancel what is going on"),
         Binding("t", "turn_theme", "Dark or light", show=False, id="app.theme", tooltip="Change between the dark and the light theme"),

@@ -33,7 +33,7 @@ class KeyLines(RowList[KeyLine]):
 
 
 def key_lines(screen: Screen[object]) -> list[KeyLine]:
-    """The active bindings of *screen*, keys for the same action together, in the order they are declared."""
+    """The active bindings of *screen*, keys for the same action together, what is this screen's own first."""
     together: dict[tuple[str, str], list[str]] = {}
     words: dict[tuple[str, str], str] = {}
     for active in screen.active_bindings.values():
@@ -44,12 +44,13 @@ def key_lines(screen: Screen[object]) -> list[KeyLine]:
         which = (binding.action, binding.id or "")
         together.setdefault(which, []).append(screen.app.get_key_display(binding))
         words[which] = what
-    return [KeyLine(" ".join(dict.fromkeys(keys)), words[which], which[1]) for which, keys in together.items()]
+    lines = [KeyLine(" ".join(dict.fromkeys(keys)), words[which], which[1]) for which, keys in together.items()]
+    return sorted(lines, key=lambda line: 2 if not line.name else 1 if line.name.startswith("list.") else 0)  # the screen's own first
 
 
 class HelpScreen(IntegModal[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark", "leave", "Back", id="help.leave"),
+        Binding("escape", "leave", "Back", id="help.leave"),
         Binding("down", "into_list", "To the list", show=False, id="help.list"),
     ]
 

@@ -32,10 +32,11 @@ NOTHING_FITS = "No title fits.\n\nEsc  clears the filter"
 
 class LibraryScreen(IntegScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear", id="library.clear", tooltip="Clear the filter, back to the list"),
         Binding("p", "play", "Play", id="game.play", tooltip="Start the game, its output in a log"),
         Binding("P", "play_here", "Play here", show=False, id="game.play_here", tooltip="Play in this terminal, for games made for one"),
         Binding("i", "install", "Install", id="game.install", tooltip="Put the game on this machine"),
-        Binding("slash", "filter", "Filter", key_display="/", id="library.filter", tooltip="Type to find a title"),
+        Binding("/", "filter", "Filter", id="library.filter", tooltip="Type to find a title"),
         Binding("r", "sync", "Sync", id="library.sync", tooltip="Read the stores' libraries again"),
         Binding("s", "sort", "Sort", id="library.sort", tooltip="Sort by title, play time, last played"),
         Binding("S", "turn", "Turn", show=False, id="library.turn", tooltip="Turn the order round"),
@@ -49,7 +50,6 @@ class LibraryScreen(IntegScreen[None]):
             Binding(str(n), f"show_tab('{tab.name}')", tab.label, show=False, id=f"library.tab_{tab.name}", tooltip=f"Show: {tab.label}")
             for n, tab in enumerate(TABS, 1)
         ),
-        Binding("escape", "clear", "Clear", show=False, id="library.clear", tooltip="Clear the filter, back to the list"),
     ]
 
     def __init__(self, parts: Parts, *, watch_s: float = 1.0) -> None:
@@ -216,6 +216,8 @@ class LibraryScreen(IntegScreen[None]):
         """Grey out what makes no sense for the chosen title."""
         if action in {"play", "play_here", "install", "uninstall", "sync", "log"}:
             return True if action in self._allowed else None
+        if action == "clear":
+            return any(field.value or field.has_focus for field in self.query("#filter").results(Input))
         return True
 
     # actions
@@ -230,6 +232,7 @@ class LibraryScreen(IntegScreen[None]):
     @on(Input.Changed, "#filter")
     def _filtered(self) -> None:
         self.show_view()
+        self.refresh_bindings()
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:

@@ -17,16 +17,16 @@ from integ_server.contract.types import AccountInfo, AccountState, ProviderInfo,
 from integ_tui.screens.base import IntegScreen
 from integ_tui.widgets.row_list import Cell, RowList
 from integ_tui.widgets.tab_strip import TabStrip
-from integ_tui.wording import ago, clean, fit, store_name
+from integ_tui.wording import ago, clean, fit, fit_right, store_name
 
 if TYPE_CHECKING:
     from integ_tui.parts import Accounts
 
 STATES = {
-    AccountState.OK: "signed in",
-    AccountState.SIGNED_OUT: "signed out by the store: sign in again",
-    AccountState.PRIVATE: "private: the store hides the library",
+    AccountState.SIGNED_OUT: ("signed out by the store: sign in again", "sign in again"),
+    AccountState.PRIVATE: ("the store hides the library", "private"),
 }
+"""In words, and in few."""
 
 
 class AddressKnown(Message):
@@ -40,12 +40,18 @@ class AddressKnown(Message):
 class AccountList(RowList[AccountInfo]):
     def cells(self, row: AccountInfo, width: int) -> list[Cell]:
         store = min(8, width)
-        state = min(28, max(0, width - store - 16))
-        name = max(0, width - store - state)
+        state = 38 if width >= 72 else 14 if width >= 30 else 0
         synced = ago(row.last_sync_at, self.app.clock())  # type: ignore[attr-defined]
-        words = f"synced {synced}" if synced and row.state is AccountState.OK else STATES[row.state]
+        if row.state is AccountState.OK:
+            words = f"synced {synced}" if synced and state > 14 else synced
+        else:
+            words = STATES[row.state][0 if state > 14 else 1]
         shown = clean(row.display_name) or clean(row.account)
-        return [(fit(store_name(row.provider), store), "good"), (fit(shown, name), "title"), (fit(words, state), "dim")]
+        return [
+            (fit(store_name(row.provider), store), "good"),
+            (fit(shown, width - store - state), "title"),
+            (fit_right(words, state), "dim" if row.state is AccountState.OK else "warn"),
+        ]
 
 
 class LoginScreen(IntegScreen[str | None]):

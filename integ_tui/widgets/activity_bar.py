@@ -42,30 +42,33 @@ class ActivityBar(Widget):
         if more > 0 and y == MOST_LINES - 1:
             return Strip([Segment(fit(f" and {more + 1} more", width), dim)], width)
         view = self.views[y]
-        amount, share = how_far(view.progress)
-        name_width = min(max(12, width // 3), 36, width - 2)
-        bar_width = 0 if share is None else max(0, min(24, width - name_width - len(amount) - 6))
-        done = 0 if share is None else round(bar_width * share)
-        segments = [Segment(f" {fit(view.label, name_width)}", label)]
-        if bar_width >= 4:
-            segments += [Segment(" "), Segment("█" * done, bar), Segment("░" * (bar_width - done), dim)]
+        amounts, share = how_far(view.progress)
+        amount = next((each for each in amounts if len(each) + 16 <= width), "")
+        room = width - len(amount) - 3
+        bar_width = min(24, room - 30) if share is not None else 0
+        segments = [Segment(f" {fit(view.label, min(room - max(bar_width, 0), 36))} ", label)]
+        if share is not None and bar_width >= 4:
+            done = round(bar_width * share)
+            segments += [Segment("█" * done, bar), Segment("░" * (bar_width - done), dim)]
         segments.append(Segment(f" {amount}", dim))
         return Strip(segments).adjust_cell_length(width, self.rich_style)
 
 
-def how_far(progress: Progress | None) -> tuple[str, float | None]:
-    """*progress* in words, and its share of the whole when that is known."""
+def how_far(progress: Progress | None) -> tuple[list[str], float | None]:
+    """*progress* in words, the longest first and then ever shorter ones, and its share of the whole when that is known."""
     if progress is None:
-        return "", None
-    words = [clean(progress.message), clean(progress.stage)]
-    share: float | None = None
+        return [], None
+    amount, share = "", None
     if progress.done_bytes is not None:
-        words.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}" if progress.total_bytes else size(progress.done_bytes))
+        amount = f"{size(progress.done_bytes)} of {size(progress.total_bytes)}" if progress.total_bytes else size(progress.done_bytes)
         share = progress.done_bytes / progress.total_bytes if progress.total_bytes else None
     elif progress.done is not None:
-        words.append(f"{progress.done:,} of {progress.total:,}" if progress.total else f"{progress.done:,}")
+        amount = f"{progress.done:,} of {progress.total:,}" if progress.total else f"{progress.done:,}"
         share = progress.done / progress.total if progress.total else None
+    percent = ""
     if share is not None:
         share = max(0.0, min(1.0, share))
-        words.append(f"{share:.0%}")
-    return " ".join(word for word in words if word), share
+        percent = f"{share:.0%}"
+    message, stage = clean(progress.message), clean(progress.stage)
+    parts = [(message, stage, amount, percent), (stage, amount, percent), (amount, percent), (percent or amount or stage,)]
+    return list(dict.fromkeys(" ".join(word for word in each if word) for each in parts)), share

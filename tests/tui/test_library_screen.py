@@ -182,7 +182,8 @@ async def test_a_slower_earlier_answer_about_a_title_is_dropped() -> None:
         await pilot.press("k")
         slow.open()
         await settled(pilot)
-        assert library_of(app).shown is not None and library_of(app).shown.entry.title_id == "amber-road"
+        shown = library_of(app).shown
+        assert shown is not None and shown.entry.title_id == "amber-road"
         assert "gog:1100" in screen_text(app)
 
 
