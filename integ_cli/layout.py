@@ -80,7 +80,7 @@ def _line(cells: list[str], widths: list[int], figures: list[bool]) -> str:
 
 def _squeezed(widths: list[int], room: int) -> list[int]:
     widths = list(widths)
-    while sum(widths) > room and max(widths) > 8:
+    while sum(widths) > room and max(widths) > 4:
         widths[widths.index(max(widths))] -= 1
     return widths
 

@@ -116,7 +116,7 @@ class _SignIn:
     def _asked_key(self) -> str:
         hint = f"integ login {self._store.slug} --api-key-stdin"
         if self._store.api_key_page and self._out.can_ask:
-            self._out.note(f"Reading your library takes your own Web API key: {self._store.api_key_page}")
+            self._out.note(f"Reading your library takes your own Web API key, from {self._store.api_key_page}")
         return self._out.secret("Web API key", otherwise=hint)
 
     def _local_steam_user(self) -> str | None:
