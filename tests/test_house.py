@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_the_readme_has_two_commands_and_ci_runs_the_second() -> None:
 def test_the_readme_shows_a_picture_that_is_there() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
     assert pictures
-    assert all((ROOT / picture).is_file() for picture in pictures)
+    assert all((ROOT / unquote(picture)).is_file() for picture in pictures)
 
 
 def test_every_dependency_is_locked_with_a_hash_and_no_registry_is_named() -> None:
