@@ -141,6 +141,14 @@ def check_file_system(folder: Path) -> None:
 
 def _install(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
     """The whole of it, in a thread that may block; the bytes that came over the network."""
+    try:
+        return _install_whole(order, tools, door=door, stop=stop, reporter=reporter, limits=limits)
+    finally:
+        with suppress(OSError):  # goes when nothing is kept in it
+            (tools / _PARTS).rmdir()
+
+
+def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
     clean_up(tools)
     check_file_system(tools)
     archive = order.archive
@@ -172,8 +180,6 @@ def _install(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter:
     sync_folder(tools)
     point_latest(tools, order.version)
     drop_part(part)
-    with suppress(OSError):
-        part.parent.rmdir()
     return fetched
 
 

@@ -78,6 +78,7 @@ _RELEASES = TypeAdapter(list[_Release])
 class Archive:
     """The file of a release that is the build for one architecture."""
 
+    family: str
     tag: str
     arch: str
     name: str
@@ -212,6 +213,7 @@ def find_archive(release: _Release, family: Family, arch: str) -> Archive | None
     sums = next((here[each] for each in checksum_names(name) if each in here), None)
     digest = _DIGEST.fullmatch(asset.digest or "")
     return Archive(
+        family=family.slug,
         tag=release.tag_name,
         arch=arch,
         name=name,

@@ -19,7 +19,7 @@ from integ_runtime.proton.choices import Choices, processes_from
 from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, steam_builds
 from integ_runtime.settings import RuntimeSettings, read_config_file
 from integ_runtime.steam.library import SteamFiles
-from integ_server.contract.errors import BuildNotFoundError, IntegrityError, UsageError, WouldLoseDataError
+from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError, WouldLoseDataError
 
 if TYPE_CHECKING:
     from integ_runtime.proton.install import InstallOutcome
@@ -75,8 +75,7 @@ class ProtonStore:
             IntegrityError: The archive is not what was published, or nobody says what it should be and *unverified* is not set.
             ProviderError, StorageError: See `proton.install.install`.
         """
-        from integ_runtime.proton.install import InstallOutcome, Order, install, point_latest
-        from integ_server.upstream import BulkDoor
+        from integ_runtime.proton.install import InstallOutcome, point_latest
 
         wanted = parse_version(version, family=family)
         here = await asyncio.to_thread(self._own, wanted) if wanted.newest_of is None else None
@@ -87,10 +86,20 @@ class ProtonStore:
             return InstallOutcome(here.version, here.family, here.path, already_installed=True, bytes_fetched=0)
         report(Progress("resolve", message=version))
         archive = await self._find_archive(wanted, version, report)
-        family_of = get_family(wanted.family)
-        already = self._tools / version_name(archive.tag, archive.arch)
+        try:
+            return await self._install(archive, unverified=unverified, report=report)
+        except IntegrityError:
+            fresh = await self._changed_since(archive)  # a build is at times uploaded anew, and lists are kept for an hour
+            if fresh is None:
+                raise
+        return await self._install(fresh, unverified=unverified, report=report)
+
+    async def _install(self, archive: Archive, *, unverified: bool, report: Report) -> InstallOutcome:
+        from integ_runtime.proton.install import Order, install
+        from integ_server.upstream import BulkDoor
+
         checksum = None
-        if not await asyncio.to_thread((already / "proton").is_file):
+        if not await asyncio.to_thread((self._tools / version_name(archive.tag, archive.arch) / "proton").is_file):
             checksum = await self._releases().checksum(archive)
             if checksum is None and not unverified:
                 raise IntegrityError(
@@ -98,7 +107,16 @@ class ProtonStore:
                     hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
                 )
         with BulkDoor(self._settings.upstream_url) as door:
-            return await install(Order(archive, family_of, checksum), self._tools, door=door, report=report)
+            return await install(Order(archive, get_family(archive.family), checksum), self._tools, door=door, report=report)
+
+    async def _changed_since(self, archive: Archive) -> Archive | None:
+        """What is published in place of *archive* by now; None when that is the same."""
+        try:
+            feed = await self._feed(archive.family, refresh=True)
+        except IntegError:  # what went wrong before is the better story
+            return None
+        now = feed.archives(get_family(archive.family), archive.arch).get(archive.tag)
+        return now if now != archive else None
 
     async def use(self, version: str, *, game: str | None = None) -> InstalledBuild:
         """
