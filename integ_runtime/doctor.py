@@ -33,6 +33,7 @@ FILES_WANTED = 524_288
 MAPS_WANTED = 1_048_576
 SPACE_TIGHT_BYTES = 10 << 30
 SPACE_NONE_BYTES = 1 << 30
+_WARNINGS_SHOWN = 3
 _UMU_RUNTIMES = ("steamrt2", "steamrt3", "steamrt4")
 
 
@@ -261,8 +262,9 @@ def check_steam(around: Around, snapshot: SteamSnapshot) -> Check:
         return Check("steam", "warn", "Steam is not installed for this user; its own games need it", around.packages.steam)
     where = ", ".join(f"{each.path} ({each.flavour})" for each in snapshot.roots)
     if snapshot.warnings:
-        more = f" and {len(snapshot.warnings) - 1} more" if len(snapshot.warnings) > 1 else ""
-        return Check("steam", "warn", f"{where}; not understood: {snapshot.warnings[0]}{more}")
+        told = "; ".join(snapshot.warnings[:_WARNINGS_SHOWN])
+        more = len(snapshot.warnings) - _WARNINGS_SHOWN
+        return Check("steam", "warn", f"{where}; not understood: {told}{f' and {more} more' if more > 0 else ''}")
     return Check("steam", "ok", f"{where}; {len(snapshot.games)} games installed")
 
 
