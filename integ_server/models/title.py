@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy import Column
+from sqlalchemy import BigInteger, Column
 from sqlmodel import Field, SQLModel
-
-from integ_server.models.columns import Moment
 
 
 class Title(SQLModel, table=True):
@@ -28,4 +24,5 @@ class Title(SQLModel, table=True):
     """GamesDB's id of the game, when that is what joins the releases."""
     guessed: bool = False
     """True when releases were joined by name and year."""
-    created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    seniority: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """When it was made, in microseconds since 1970: of two titles that join, the older one keeps its id."""

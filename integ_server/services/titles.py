@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import exists, or_, select, text
@@ -68,7 +68,7 @@ async def found(session: AsyncSession, new: Sequence[NewRelease]) -> dict[str, s
     of_new: dict[str, str] = {}
     own = [each for each in new if each.kind not in _ADD_ONS or each.parent_key not in bases]
     slugs = await _free_slugs(session, [(each.key, each.match_name) for each in own])
-    now = datetime.now(UTC)
+    now = time.time_ns() // 1000
     rows = [
         {
             "id": slugs[each.key],
@@ -77,7 +77,7 @@ async def found(session: AsyncSession, new: Sequence[NewRelease]) -> dict[str, s
             "name": each.name,
             "sort": each.sort,
             "guessed": False,
-            "created_at": now,
+            "seniority": now,
         }
         for each in own
     ]
@@ -193,6 +193,7 @@ async def _assign(session: AsyncSession, parts: list[Joined], known: Mapping[str
     slugs = await _free_slugs(session, [(faces[part].key, faces[part].match_name) for part in missing])
     chosen: dict[str, str] = {}
     touched: set[str] = set()
+    now = time.time_ns() // 1000
     new_rows: list[dict[str, Any]] = []
     changed_rows: list[dict[str, Any]] = []
     for part in parts:
@@ -208,7 +209,7 @@ async def _assign(session: AsyncSession, parts: list[Joined], known: Mapping[str
         title_id = claimed.get(part)
         if title_id is None:
             title_id = slugs[face.key]
-            new_rows.append({"id": title_id, "founder": face.key, "created_at": datetime.now(UTC), **facts})
+            new_rows.append({"id": title_id, "founder": face.key, "seniority": now, **facts})
         elif any(getattr(stored[title_id], name) != value for name, value in facts.items()):
             changed_rows.append({"id": title_id, **facts})
             touched |= set(part.keys)
@@ -237,8 +238,8 @@ def _claims(parts: Sequence[Joined], known: Mapping[str, _Known], stored: Mappin
     for title_id, part in holders.items():
         held[part].append(title_id)
 
-    def age(title_id: str) -> tuple[datetime, str]:
-        return stored[title_id].created_at, title_id
+    def age(title_id: str) -> tuple[int, str]:
+        return stored[title_id].seniority, title_id
 
     claimed = {part: min(ids, key=age) for part, ids in held.items()}
     for part in parts:
@@ -269,7 +270,7 @@ async def _of_add_ons(session: AsyncSession, known: Mapping[str, _Known], chosen
     used = set(chosen.values())
     homeless = [each for each in orphans if founded.get(each.key) is None or founded[each.key] in used]
     slugs = await _free_slugs(session, [(each.key, each.match_name) for each in homeless])
-    now = datetime.now(UTC)
+    now = time.time_ns() // 1000
     rows = [
         {
             "id": slugs[each.key],
@@ -278,7 +279,7 @@ async def _of_add_ons(session: AsyncSession, known: Mapping[str, _Known], chosen
             "name": each.name,
             "sort": each.sort,
             "guessed": False,
-            "created_at": now,
+            "seniority": now,
         }
         for each in homeless
     ]

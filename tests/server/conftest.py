@@ -49,7 +49,7 @@ def postgres() -> Iterator[str]:
     try:
         make = [
             *as_other,
-            programs / "initdb",
+            str(programs / "initdb"),
             "-A",
             "trust",
             "-U",
@@ -59,10 +59,21 @@ def postgres() -> Iterator[str]:
             "UTF8",
             "--locale=C.UTF-8",
             "-D",
-            folder / "d",
+            str(folder / "d"),
         ]
         subprocess.run(make, check=True, capture_output=True)
-        run = [*as_other, programs / "postgres", "-D", folder / "d", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        run = [
+            *as_other,
+            str(programs / "postgres"),
+            "-D",
+            str(folder / "d"),
+            "-k",
+            str(folder),
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+        ]
         server = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert server.stderr is not None
         for line in server.stderr:
@@ -87,7 +98,7 @@ def _postgres_url(folder: str, name: str) -> str:
 
 
 async def _create(folder: str, statement: str) -> None:
-    import asyncpg
+    import asyncpg  # type: ignore[import-untyped]
 
     connection = await asyncpg.connect(host=folder, user="integ", database="postgres")
     try:

@@ -66,7 +66,7 @@ async def test_an_unchanged_sync_writes_no_row_of_the_library(open_player: OpenP
     written: list[str] = []
 
     def note(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if statement.split()[0] in {"INSERT", "UPDATE", "DELETE"}:
+        if statement.split(maxsplit=1)[0] in {"INSERT", "UPDATE", "DELETE"}:
             written.append(statement)
 
     event.listen(player.backend.db.engine.sync_engine, "before_cursor_execute", note)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from integ_server.contract.errors import GameNotFoundError, UsageError
+from integ_server.contract.types import DownloadRequest, Page, ReleaseRecord, TitleDetails
+from integ_server.services import downloads, library
+from tests.fakes import Shelf, fake_store, owned, told
+from tests.server.conftest import OpenPlayer, Player, player_on
+
+
+async def _a_player(open_player: OpenPlayer, *names: str, renews: bool = False) -> tuple[Player, Shelf]:
+    shelf = Shelf(games={"ann": [owned(str(at), name) for at, name in enumerate(names)]})
+    player: Player = await open_player({"fake": fake_store(shelf, renews=renews)})
+    await player.sign_in("fake", "ann")
+    await player.pull()
+    return player, shelf
+
+
+async def _page(player: Player, **asked: object) -> Page[ReleaseRecord]:
+    async with player.backend.db.reading() as session:
+        return await library.owned_games(session, player.user, **{"limit": 50, **asked})  # type: ignore[arg-type]
+
+
+async def test_pages_go_through_everything_once_in_order(open_player: OpenPlayer) -> None:
+    names = ["The Witness", "Alpha", "Zeta", "alpha", "Beta", "A Beta", "Ömega"]
+    player, shelf = await _a_player(open_player, *names)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await _page(player, limit=2, cursor=cursor)
+        seen += [each.title for each in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        shelf.games["ann"] = [each for each in shelf.games["ann"] if each.title != seen[0]]  # what went by does not shift the rest
+        await player.pull()
+    assert seen == ["Alpha", "alpha", "Beta", "A Beta", "Ömega", "The Witness", "Zeta"]
+
+
+async def test_a_part_of_the_name_finds_it_whatever_its_accents(open_player: OpenPlayer) -> None:
+    player, _ = await _a_player(open_player, "Ōkami HD", "100% Orange", "A_B", "AxB")
+    assert [each.title for each in (await _page(player, q="okami")).items] == ["Ōkami HD"]
+    assert [each.title for each in (await _page(player, q="100%")).items] == ["100% Orange"]
+    assert [each.title for each in (await _page(player, q="a_b")).items] == ["A_B"]
+    assert (await _page(player, provider="steam")).items == []
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "é", base64.b64encode(b"[1,2]").decode(), base64.b64encode(b'["a"]').decode(), "W" * 1500])
+async def test_a_made_up_cursor_is_wrong_usage(open_player: OpenPlayer, cursor: str) -> None:
+    player, _ = await _a_player(open_player, "One")
+    with pytest.raises(UsageError):
+        await _page(player, cursor=cursor)
+
+
+async def test_a_single_release_comes_with_its_details(open_player: OpenPlayer) -> None:
+    player, shelf = await _a_player(open_player, "One")
+    shelf.metadata["0"] = told("0", details=TitleDetails(genres=["Puzzle"]))
+    await player.read_metadata()
+    async with player.backend.db.reading() as session:
+        found = await library.get_release(session, player.user, "fake:0")
+        assert found.details is not None and found.details.genres == ["Puzzle"]
+        for unknown in ("fake:9", "fake", "", "fake:\0", "a:b:c"):
+            with pytest.raises(GameNotFoundError):
+                await library.get_release(session, player.user, unknown)
+        with pytest.raises(GameNotFoundError):
+            await library.get_release(session, "somebody", "fake:0")
+
+
+async def test_a_removed_game_is_not_in_lists_and_not_in_the_first_answer_to_a_new_client(open_player: OpenPlayer) -> None:
+    player, shelf = await _a_player(open_player, "One", "Two")
+    shelf.games["ann"] = [owned("1", "Two")]
+    await player.pull()
+    assert [each.key for each in (await _page(player)).items] == ["fake:1"]
+    assert [each.key for each in (await player.changes()).releases] == ["fake:1"]
+    async with player.backend.db.reading() as session:
+        with pytest.raises(GameNotFoundError):
+            await library.get_release(session, player.user, "fake:0")
+
+
+async def test_a_client_of_another_database_is_told_to_begin_anew(sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    shelf = Shelf(games={"ann": [owned("1"), owned("2")]})
+    stores = {"fake": fake_store(shelf)}
+    async with player_on(sqlite_url, stores) as old:
+        await old.sign_in("fake", "ann")
+        await old.pull()
+        known = (await old.changes()).revision
+        assert not (await old.changes(known)).reset
+        assert (await old.changes(known + 1)).reset, "from a future of this database that never was"
+    other = f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('new')}/integ.db"
+    async with player_on(other, stores) as new:
+        await new.sign_in("fake", "ann")
+        await new.pull()
+        answer = await new.changes(known)
+        assert answer.reset and len(answer.releases) == 2
+
+
+async def test_a_title_is_hidden_when_all_its_games_are(open_player: OpenPlayer) -> None:
+    player, shelf = await _a_player(open_player, "One")
+    for hidden in (True, False):
+        since = (await player.changes()).revision
+        shelf.games["ann"] = [owned("0", "One", hidden=hidden)]
+        await player.pull()
+        assert [each.hidden for each in (await player.changes(since)).titles] == [hidden]
+
+
+async def test_a_plan_is_asked_with_an_account_that_owns_the_game_and_renewed_if_refused(open_player: OpenPlayer) -> None:
+    player, shelf = await _a_player(open_player, "One", renews=True)
+    shelf.access["ann"] = "another"
+    plan = await downloads.plan(player.backend, player.user, "fake:0", DownloadRequest())
+    assert (plan.key, plan.title, plan.steam_url) == ("fake:0", "One", "steam://install/0")
+    assert (shelf.plans, shelf.renewals) == (["ann", "ann"], 1)
+    with pytest.raises(GameNotFoundError):
+        await downloads.plan(player.backend, player.user, "fake:7", DownloadRequest())
