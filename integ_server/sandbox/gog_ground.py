@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import Headers
@@ -216,7 +216,3 @@ def utc_date(year: int, month: int, day: int) -> str:
 
 def ids_in(text: str) -> Iterable[int]:
     return (int(one) for one in text.split(",") if one.strip().isdigit())
-
-
-def absent(data: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name not in names}
