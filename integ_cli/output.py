@@ -45,7 +45,8 @@ class Output:
 
     def result_json(self, schema: str, data_json: str) -> None:
         """As `result` with `--json`, for data that are JSON already."""
-        self._document(f'{{"schema":"integ/{schema}@1","status":"ok","data":{data_json},"timestamp":"{utc_now_text()}"}}')
+        with self._pen:
+            _write_json(f'{{"schema":"integ/{schema}@1","status":"ok","data":', data_json, f',"timestamp":"{utc_now_text()}"}}')
 
     def text(self, text: str) -> None:
         """Lines of a result; line breaks stay, other control characters do not. An empty text is no line."""
@@ -260,12 +261,14 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _write_json(text: str) -> None:
-    """JSON is UTF-8 whatever the locale says; on a terminal the C1 controls are escaped, which JSON itself lets through."""
-    if sys.stdout.isatty():
-        text = "".join(f"\\u{ord(char):04x}" if "\x7f" <= char <= "\x9f" else char for char in text)
+def _write_json(*parts: str) -> None:
+    """One line of JSON: UTF-8 whatever the locale says; on a terminal the C1 controls are escaped, which JSON itself lets through."""
+    on_a_terminal = sys.stdout.isatty()
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")
+    for part in parts:
+        text = "".join(f"\\u{ord(char):04x}" if "\x7f" <= char <= "\x9f" else char for char in part) if on_a_terminal else part
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.write(b"\n")
     sys.stdout.buffer.flush()
 
 
