@@ -12,7 +12,7 @@ from integ_server.addresses import check_outside
 from integ_server.contract.errors import NotFoundError, PermissionDeniedError, ProviderError, ProviderUnavailableError, UsageError
 from integ_server.contract.types import CdnEndpoint, DepotRef, DownloadPlan, DownloadRequest
 from integ_server.providers._gog_languages import choose_language, codes_of, is_for_all
-from integ_server.providers._gog_models import GogModel, Id, ProductId, Text, _as_dict, _as_list, _text_or_empty
+from integ_server.providers._gog_models import GogModel, Id, ProductId, Text, as_dict, as_list, text_or_empty
 from integ_server.providers._http import Answer, all_of, ask, error_for, inflated
 from integ_server.providers._text import Count, Line
 from integ_server.providers.base import Credentials
@@ -30,13 +30,13 @@ class Way(GogModel):
     endpoint_name: Text = ""
     url: Text = Field(default="", repr=False)
     url_format: Text = Field(default="", repr=False)
-    parameters: Annotated[dict[str, Any], BeforeValidator(_as_dict)] = Field(default={}, repr=False)
+    parameters: Annotated[dict[str, Any], BeforeValidator(as_dict)] = Field(default={}, repr=False)
     priority: int = 0
-    supports_generation: Annotated[list[int], BeforeValidator(_as_list)] = []
+    supports_generation: Annotated[list[int], BeforeValidator(as_list)] = []
     fallback_only: bool = False
 
 
-Ways = Annotated[list[Way], BeforeValidator(_as_list)]
+Ways = Annotated[list[Way], BeforeValidator(as_list)]
 
 
 class Build(GogModel):
@@ -49,13 +49,13 @@ class Build(GogModel):
 
 
 class Builds(GogModel):
-    items: Annotated[list[Build], BeforeValidator(_as_list)] = []
+    items: Annotated[list[Build], BeforeValidator(as_list)] = []
 
 
 class Depot(GogModel):
     productId: ProductId
-    languages: Annotated[list[str], BeforeValidator(_as_list)] = []
-    osBitness: Annotated[list[str], BeforeValidator(_as_list)] = []
+    languages: Annotated[list[str], BeforeValidator(as_list)] = []
+    osBitness: Annotated[list[str], BeforeValidator(as_list)] = []
     manifest: str
     size: Count = 0
     compressedSize: Count = 0
@@ -68,10 +68,10 @@ class Product(GogModel):
 
 class Meta(GogModel):
     baseProductId: ProductId
-    buildId: Annotated[Id, BeforeValidator(_text_or_empty)] = ""
+    buildId: Annotated[Id, BeforeValidator(text_or_empty)] = ""
     depots: list[Depot]
     installDirectory: Line = ""
-    products: Annotated[list[Product], BeforeValidator(_as_list)] = []
+    products: Annotated[list[Product], BeforeValidator(as_list)] = []
 
 
 class Links(GogModel):

@@ -18,12 +18,12 @@ def _text_of_number(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _as_list(value: Any) -> Any:
+def as_list(value: Any) -> Any:
     """PHP writes a list with gaps as an object with numeric keys, and an empty anything as null."""
     return list(value.values()) if isinstance(value, dict) else [] if value is None else value
 
 
-def _as_dict(value: Any) -> Any:
+def as_dict(value: Any) -> Any:
     """PHP writes an empty object as `[]`."""
     return {} if value is None or value == [] else value
 
@@ -32,7 +32,7 @@ def _as_texts(value: Any) -> Any:
     return {str(k): v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
 
-def _text_or_empty(value: Any) -> Any:
+def text_or_empty(value: Any) -> Any:
     return "" if value is None else value
 
 
@@ -45,7 +45,7 @@ def _number_or_none(value: Any) -> int | None:
 
 Id = Annotated[str, BeforeValidator(_text_of_number), Field(max_length=200)]
 ProductId = Annotated[str, BeforeValidator(_text_of_number), Field(pattern=r"^[1-9][0-9]{0,19}$")]
-Text = Annotated[str, BeforeValidator(_text_or_empty)]
+Text = Annotated[str, BeforeValidator(text_or_empty)]
 Localised = Annotated[dict[str, str], BeforeValidator(_as_texts)]
 Total = Annotated[int | None, BeforeValidator(_number_or_none)]
 
@@ -103,7 +103,7 @@ class LibraryPage(GogModel):
 class ProductRow(GogModel):
     id: ProductId
     title: Line = ""
-    worksOn: Annotated[dict[str, bool | None], BeforeValidator(_as_dict)] = {}
+    worksOn: Annotated[dict[str, bool | None], BeforeValidator(as_dict)] = {}
     isHidden: bool | None = None
     isMovie: bool | None = None
 
@@ -111,11 +111,11 @@ class ProductRow(GogModel):
 class ProductPage(GogModel):
     totalPages: Count
     totalProducts: Total = None
-    products: Annotated[list[ProductRow], BeforeValidator(_as_list)]
+    products: Annotated[list[ProductRow], BeforeValidator(as_list)]
 
 
 class OwnedIds(GogModel):
-    owned: Annotated[list[ProductId], BeforeValidator(_as_list)]
+    owned: Annotated[list[ProductId], BeforeValidator(as_list)]
 
 
 # --- GamesDB -------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Art(GogModel):
     url_format: Text = ""
 
 
-Refs = Annotated[list[Ref], BeforeValidator(_as_list)]
+Refs = Annotated[list[Ref], BeforeValidator(as_list)]
 
 
 class DbGame(GogModel):
@@ -150,9 +150,9 @@ class DbGame(GogModel):
     title: Localised = {}
     summary: Localised = {}
     type: Text = ""
-    developers: Annotated[list[Named], BeforeValidator(_as_list)] = []
-    publishers: Annotated[list[Named], BeforeValidator(_as_list)] = []
-    genres: Annotated[list[NamedLocalised], BeforeValidator(_as_list)] = []
+    developers: Annotated[list[Named], BeforeValidator(as_list)] = []
+    publishers: Annotated[list[Named], BeforeValidator(as_list)] = []
+    genres: Annotated[list[NamedLocalised], BeforeValidator(as_list)] = []
     first_release_date: str | None = None
     visible_in_library: bool | None = None
     vertical_cover: Art | None = None
@@ -165,7 +165,7 @@ class DbRelease(GogModel):
     title: Localised = {}
     summary: Localised = {}
     dlcs: Refs = []
-    supported_operating_systems: Annotated[list[System], BeforeValidator(_as_list)] = []
+    supported_operating_systems: Annotated[list[System], BeforeValidator(as_list)] = []
     first_release_date: str | None = None
     game: DbGame
 
@@ -184,11 +184,11 @@ class Installer(GogModel):
     language: Text = ""
     version: Text = ""
     total_size: Count = 0
-    files: Annotated[list[File], BeforeValidator(_as_list)] = []
+    files: Annotated[list[File], BeforeValidator(as_list)] = []
 
 
 class Downloads(GogModel):
-    installers: Annotated[list[Installer], BeforeValidator(_as_list)] = []
+    installers: Annotated[list[Installer], BeforeValidator(as_list)] = []
 
 
 class DlcLink(GogModel):
@@ -196,7 +196,7 @@ class DlcLink(GogModel):
 
 
 class Dlcs(GogModel):
-    products: Annotated[list[DlcLink], BeforeValidator(_as_list)] = []
+    products: Annotated[list[DlcLink], BeforeValidator(as_list)] = []
 
 
 class Description(GogModel):
@@ -214,10 +214,10 @@ class Card(GogModel):
     release_date: str | None = None
     links: Localised = {}
     images: Localised = {}
-    dlcs: Annotated[Dlcs, BeforeValidator(_as_dict)] = Dlcs()
+    dlcs: Annotated[Dlcs, BeforeValidator(as_dict)] = Dlcs()
     """`[]` when there are none, an object otherwise."""
-    downloads: Annotated[Downloads, BeforeValidator(_as_dict)] = Downloads()
-    description: Annotated[Description, BeforeValidator(_as_dict)] = Description()
+    downloads: Annotated[Downloads, BeforeValidator(as_dict)] = Downloads()
+    description: Annotated[Description, BeforeValidator(as_dict)] = Description()
 
     @property
     def systems(self) -> set[str]:
@@ -234,7 +234,7 @@ class Link(GogModel):
 
 
 class GameLinks(GogModel):
-    requiresGames: Annotated[list[Link], BeforeValidator(_as_list)] = []
+    requiresGames: Annotated[list[Link], BeforeValidator(as_list)] = []
 
 
 class SystemName(GogModel):
@@ -246,7 +246,7 @@ class Supported(GogModel):
 
 
 class GameParts(GogModel):
-    supportedOperatingSystems: Annotated[list[Supported], BeforeValidator(_as_list)] = []
+    supportedOperatingSystems: Annotated[list[Supported], BeforeValidator(as_list)] = []
 
 
 class Game(GogModel):

@@ -75,7 +75,8 @@ def test_it_is_looked_for_once() -> None:
 @pytest.mark.parametrize("name", ["class", "module"])
 def test_another_distribution_adds_a_store_by_class_or_by_module(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     offering(monkeypatch, **{name: Itch})
-    assert providers()["itch"] is Itch
+    found: dict[str, object] = dict(providers())
+    assert found["itch"] is Itch
 
 
 @pytest.mark.parametrize(
