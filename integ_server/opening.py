@@ -37,8 +37,7 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         else:
             await check_current(settings.database_url)
         db = await opened.enter_async_context(open_database(settings.database_url))
-        if settings.is_embedded:
-            await library.ensure_local_user(db, LOCAL_USER)
+        await library.ensure_local_user(db, LOCAL_USER)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
         http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)

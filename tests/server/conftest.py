@@ -171,8 +171,8 @@ class Player:
     backend: Backend
     user: str = LOCAL_USER
 
-    async def sign_in(self, provider: str, account: str, user: str | None = None) -> None:
-        answer = SignInAnswer(way=SignInWay.API_KEY, api_key="a key", account=account)
+    async def sign_in(self, provider: str, account: str, user: str | None = None, *, key: str = "a key") -> None:
+        answer = SignInAnswer(way=SignInWay.API_KEY, api_key=key, account=account)
         confirmed = await accounts.confirm(self.backend, user or self.user, provider, answer)
         async with self.backend.db.writing.begin() as session:
             await accounts.link(self.backend, session, user or self.user, provider, confirmed)
