@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from integ_runtime.content import imports
 from integ_runtime.content.install import Installation
-from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
+from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key, is_key
 from integ_runtime.content.plan import InstallOptions, check_place, choose_place, dry_run
 from integ_runtime.content.uninstall import purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
@@ -144,7 +144,7 @@ class Games:
             NotFoundError: Nothing in *path* says what starts it.
             WouldLoseDataError: Integ itself has installed the game.
         """
-        key = check_key(key if ":" in key else imports.local_key(key))
+        key = key if is_key(key) else imports.local_key(key)
         folder = path.expanduser()
         folder = Path(os.path.normpath(folder if folder.is_absolute() else Path.cwd() / folder))
         if not folder.is_dir():

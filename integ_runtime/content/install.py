@@ -108,9 +108,8 @@ class Installation:
 
         try:
             return await in_background(work, name=f"install {self._plan.key}")
-        except BaseException:
+        finally:
             self._abandon()
-            raise
 
     async def _linux_installer(self, door: BulkDoor, report: Report) -> Installed:
         staging = self._game.path / STAGING
@@ -120,9 +119,8 @@ class Installation:
         self._claim()
         with storage_errors(staging):
             staging.mkdir(parents=True, exist_ok=True)
-        fetched = await self._fetch_installer(installer, door, report)
 
-        def work(stop: Stop) -> Installed:
+        def work(stop: Stop, fetched: int) -> Installed:
             linux_installer.check_head(installer)
             with linux_installer.opened(installer) as archive:
                 wanted = linux_installer.members(archive, installer.stat().st_size)
@@ -134,11 +132,14 @@ class Installation:
             return self._finish(entries, size, fetched)
 
         try:
-            return await in_background(work, name=f"install {self._plan.key}")
-        except (IntegrityError, ProviderError):
-            installer.unlink(missing_ok=True)  # not to be taken for a whole one the next time
-            self._abandon()
+            fetched = await self._fetch_installer(installer, door, report)
+            return await in_background(lambda stop: work(stop, fetched), name=f"install {self._plan.key}")
+        except (IntegrityError, ProviderError) as error:
+            if not isinstance(error, ProviderUnavailableError) or installer.exists():
+                installer.unlink(missing_ok=True)  # not to be taken for a whole one the next time
             raise
+        finally:
+            self._abandon()
 
     async def _fetch_installer(self, target: Path, door: BulkDoor, report: Report) -> int:
         """The installer's file, fetched on from where an earlier attempt ended; with fresh links once, when the signed ones ran out."""
@@ -174,6 +175,7 @@ class Installation:
     @contextmanager
     def _writing(self, entries: list[Entry], stop: Stop) -> Iterator[tuple[dict[tuple[Root, Parts], Entry], Tree]]:
         """The part in which the disk changes: room checked, ledger first, what is no longer wanted gone, all of it synced at the end."""
+        stop.check()  # nobody may wait for us any more, and another process have the game's lock
         with Ledger(self._folder / LEDGER) as ledger:
             planned = with_has(entries, ledger.entries())
             check_space(self._game.path, sum(size_in(each.wanted) for each in planned.values() if not each.done))
@@ -188,15 +190,21 @@ class Installation:
             tree.drop_staging()
 
     def _abandon(self) -> None:
-        """Nothing was written yet, and nothing of it is worth keeping: as if it had never been tried."""
+        """As if it had never been tried, when a first attempt came to nothing that is worth going on with."""
         if self._before is not None:
+            return
+        game = self._installed.find(self._game.key)
+        if game is not None and game.whole:
+            return
+        staging = self._game.path / STAGING
+        if staging.is_dir() and any(staging.iterdir()):
             return
         with Ledger(self._folder / LEDGER) as ledger:
             if ledger.entries():
                 return
         drop_ledger(self._folder / LEDGER)
         self._installed.remove(self._game.key)
-        for place in (self._game.path / STAGING, self._game.path):
+        for place in (staging, self._game.path):
             if place.is_dir() and not any(place.iterdir()):
                 place.rmdir()
 

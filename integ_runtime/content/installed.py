@@ -144,7 +144,7 @@ class InstalledGames:
         for folder, key in self._folders():
             game = records.get(key)
             plays = read_plays(folder)
-            if game is None and not plays.sessions:
+            if (game is None or not game.whole) and not plays.sessions:
                 continue
             facts.append(
                 LocalFact(
@@ -203,9 +203,13 @@ def check_key(key: str) -> str:
     Raises:
         UsageError: It is no `provider:id`.
     """
-    if not KEY_PATTERN.fullmatch(key) or ".." in key:
+    if not is_key(key):
         raise UsageError(f"{key!r} is not a game's key", hint="a key looks like gog:1207658924")
     return key
+
+
+def is_key(text: str) -> bool:
+    return KEY_PATTERN.fullmatch(text) is not None and ".." not in text
 
 
 def write_whole(file: Path, text: str) -> None:
