@@ -26,8 +26,8 @@ class KeyLine(NamedTuple):
 
 class KeyLines(RowList[KeyLine]):
     def cells(self, row: KeyLine, width: int) -> list[Cell]:
-        keys = 14 if width >= 50 else 10
-        name = 18 if width >= 60 else 0
+        keys = 10
+        name = 17 if width >= 60 else 0
         found: list[Cell] = [(fit(row.keys, keys), "good"), (fit(f" {row.what}", max(0, width - keys - name)), "title")]
         return [*found, (fit(f" {row.name}", name), "dim")] if name else found
 

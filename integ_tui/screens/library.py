@@ -31,6 +31,7 @@ NOTHING_FITS = "No title fits.\n\nEsc  clears the filter"
 
 
 class LibraryScreen(IntegScreen[None]):
+    AUTO_FOCUS = "#list"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "Clear", id="library.clear", tooltip="Clear the filter, back to the list"),
         Binding("p", "play", "Play", id="game.play", tooltip="Start the game, its output in a log"),
@@ -76,7 +77,6 @@ class LibraryScreen(IntegScreen[None]):
             yield GameDetails()
 
     def on_mount(self) -> None:
-        self.query_one(GameList).focus()
         self.integ.library_changed.subscribe(self, lambda _: self.reload())
         self.integ.activities_moved.subscribe(self, self._show_running)
         self.call_after_refresh(self.begin)
@@ -97,6 +97,7 @@ class LibraryScreen(IntegScreen[None]):
         self.query_one(GameList).say_empty(NOTHING_YET)
         if self._watch_s:
             self.set_interval(self._watch_s, self.look)
+            self.set_interval(30 * self._watch_s, self.reload)
 
     @work(exclusive=True, group="welcome")
     async def _welcome(self) -> None:
@@ -108,7 +109,9 @@ class LibraryScreen(IntegScreen[None]):
 
     @work(exclusive=True, group="library")  # a slower earlier answer is dropped
     async def reload(self) -> None:
+        """Look at this machine again, then at the cache: after an install, a play, a sign-in."""
         with self.telling_failures():
+            await self._parts.refresh_local()
             self._stamp = await self._parts.library.stamp()
             await self._read()
 
@@ -148,13 +151,6 @@ class LibraryScreen(IntegScreen[None]):
         order = next(each.label for each in SORTS if each.name == self.sort)
         self.query_one("#count", Label).update(f" {counted(len(entries), 'title')} · by {order}")
         self.query_one(GameListHeader).show_order(self.sort, self.backwards)
-        self.call_after_refresh(self._align_header)
-
-    def _align_header(self) -> None:
-        self.query_one(GameListHeader).show_gutter(1 if self.query_one(GameList).show_vertical_scrollbar else 0)
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._align_header)
 
     @on(RowList.Moved, "#list")
     def _moved(self, event: RowList.Moved) -> None:
@@ -216,6 +212,8 @@ class LibraryScreen(IntegScreen[None]):
         """Grey out what makes no sense for the chosen title."""
         if action in {"play", "play_here", "install", "uninstall", "sync", "log"}:
             return True if action in self._allowed else None
+        if action == "filter":
+            return not any(field.has_focus for field in self.query("#filter"))
         if action == "clear":
             return any(field.value or field.has_focus for field in self.query("#filter").results(Input))
         return True

@@ -169,7 +169,7 @@ class LoginScreen(IntegScreen[str | None]):
     async def _address_known(self, event: AddressKnown) -> None:
         self._show_address(event.address)
         self.query_one("#say", Label).update("Waiting for the browser's answer. Open this address if none opened:")
-        self.query_one("#openid").display = False
+        self.query_one("#openid").display = self.query_one("#key").display = False
         if self._address:
             await self.integ.open_web(self._address)
 

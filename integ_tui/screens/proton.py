@@ -97,6 +97,7 @@ class ProtonScreen(IntegScreen[None]):
     async def action_read(self, refresh: bool = False) -> None:
         with self.telling_failures():
             items = await self._proton.list_items()
+            from_steam = {str(build.path) for build in await self._proton.installed() if build.source == "steam"}
             self.installed = [
                 Build(
                     version=clean(str(item["version"])),
@@ -105,7 +106,7 @@ class ProtonScreen(IntegScreen[None]):
                     installed=True,
                     default=bool(item.get("default")),
                     used_by=tuple(map(str, item.get("used_by") or ())),
-                    from_steam=item.get("source") == "steam",
+                    from_steam=str(item.get("path")) in from_steam,
                 )
                 for item in items
             ]

@@ -43,8 +43,8 @@ class ActivityBar(Widget):
             return Strip([Segment(fit(f" and {more + 1} more", width), dim)], width)
         view = self.views[y]
         amounts, share = how_far(view.progress)
-        amount = next((each for each in amounts if len(each) + 16 <= width), "")
-        room = width - len(amount) - 3
+        amount = next((each for each in amounts if len(each) + 17 <= width), "")
+        room = width - len(amount) - 4
         bar_width = min(24, room - 30) if share is not None else 0
         segments = [Segment(f" {fit(view.label, min(room - max(bar_width, 0), 36))} ", label)]
         if share is not None and bar_width >= 4:

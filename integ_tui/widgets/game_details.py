@@ -50,8 +50,8 @@ def written(shown: Shown, now: datetime) -> Text:
     if entry.update_available:
         state += ", ↑ update available"
     text.append(f"\n\n{state}")
-    played = playtime(entry.playtime_min) or "never"
     last = ago(moment(entry.last_played_at), now)
+    played = playtime(entry.playtime_min) or ("under a minute" if last else "never")
     text.append(f"\nPlayed   {played}" + (f", last {last}" if last else ""))
     if shown.row is not None:
         for release in shown.row.releases:

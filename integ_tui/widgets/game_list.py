@@ -89,24 +89,17 @@ class GameListHeader(Widget):
     def __init__(self) -> None:
         super().__init__()
         self.sort, self.backwards = "title", False
-        self.bar_cells = 0
-        """Cells that the list's scroll bar takes away at the right."""
 
     def show_order(self, sort: str, backwards: bool) -> None:
         self.sort, self.backwards = sort, backwards
         self.refresh()
-
-    def show_gutter(self, cells: int) -> None:
-        if cells != self.bar_cells:
-            self.bar_cells = cells
-            self.refresh()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return 1
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        columns = columns_for(max(0, width - self.bar_cells - 2))
+        columns = columns_for(max(0, width - 2))  # as the rows: a mark before, a cell for the scroll bar after
         text = " " * (1 + _MARK) + fit(self._heading("Title", "title"), columns.title)
         if columns.stores:
             text += "  " + fit("Stores", columns.stores)

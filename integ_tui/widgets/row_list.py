@@ -175,7 +175,7 @@ class RowList(ScrollView, Generic[Row], can_focus=True, inherit_bindings=False):
 
     def _row_strip(self, row: int, state: str, width: int) -> Strip:
         mark = "▌" if state else " "  # seen without colours too
-        cells = [(mark, "title"), *self.cells(self.rows[row], max(0, width - 2)), (" ", "dim")]
+        cells = [(mark, "title"), *self.cells(self.rows[row], max(0, width - 2)), (" ", "dim")]  # the scroll bar lies over the last cell
         if state:
             style = self.get_component_rich_style(f"row-list--{state}")
             return Strip([Segment("".join(text for text, _ in cells), style)], width)

@@ -221,6 +221,14 @@ class FakeInstalled:
     already_installed: bool = False
 
 
+@dataclass(frozen=True)
+class FakeOwnBuild:
+    version: str
+    family: str
+    path: Path
+    source: str
+
+
 def _items() -> list[dict[str, Any]]:
     return [
         {"version": "GE-Proton10-26", "family": "ge", "path": "/p/10", "default": True, "used_by": [], "size_bytes": 1_420_000_000},
@@ -239,7 +247,6 @@ def _items() -> list[dict[str, Any]]:
             "default": False,
             "used_by": [],
             "size_bytes": 1_300_000_000,
-            "source": "steam",
         },
     ]
 
@@ -255,6 +262,12 @@ class FakeProton:
     fails_to_remove: Exception | None = None
     gate: Gate | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
+
+    async def installed(self) -> list[FakeOwnBuild]:
+        return [
+            FakeOwnBuild(item["version"], item["family"], Path(item["path"]), "steam" if item["path"].startswith("/s/") else "integ")
+            for item in self.items
+        ]
 
     async def list_items(self) -> list[dict[str, Any]]:
         return list(self.items)
@@ -278,7 +291,9 @@ class FakeProton:
             raise
         if self.fails:
             raise self.fails
-        self.items.append({"version": version, "family": family, "default": False, "used_by": [], "size_bytes": 1_400_000_000})
+        self.items.append(
+            {"version": version, "family": family, "path": f"/p/{version}", "default": False, "used_by": [], "size_bytes": 1_400_000_000}
+        )
         return FakeInstalled(version)
 
     async def use(self, version: str, *, game: str | None = None) -> None:

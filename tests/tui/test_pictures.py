@@ -56,7 +56,7 @@ def test_welcome(snap_compare: Compare, size: str, theme: str) -> None:
 def test_proton_while_a_version_is_installed(snap_compare: Compare, size: str, theme: str) -> None:
     async def before(pilot: Pilot[int]) -> None:
         await pressing("v", then=lambda pilot: isinstance(pilot.app.screen, ProtonScreen))(pilot)
-        await pressing("2", "i", then=lambda pilot: "120.0 MB" in shown(pilot))(pilot)
+        await pressing("2", "i", then=lambda pilot: "25%" in shown(pilot))(pilot)
 
     app = app_with(FakeRuntime(proton=FakeProton(gate=Gate())), theme=theme)
     assert snap_compare(app, terminal_size=SIZES[size], run_before=before)

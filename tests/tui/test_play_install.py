@@ -192,7 +192,8 @@ async def test_leaving_while_something_would_be_lost_asks(answer: str, leaves: b
 async def test_an_install_tells_its_size_first_and_then_how_far_it_is() -> None:
     gate = Gate()
     games = FakeGames(gate=gate)
-    app = app_with(FakeRuntime(games=games))
+    runtime = FakeRuntime(games=games)
+    app = app_with(runtime)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await settled(pilot)
         await pilot.press("i")
@@ -203,10 +204,12 @@ async def test_an_install_tells_its_size_first_and_then_how_far_it_is() -> None:
         await pilot.press("enter")
         await until(pilot, gate.waiting.is_set)
         assert "300.0 MB of 1.2 GB 25%" in screen_text(app)
+        runtime.local = [title_row("amber-road", "Amber Road", release("gog:1100", "Amber Road", installed=True))]
         gate.open()
         await until(pilot, lambda: shown_toasts(app))
         assert shown_toasts(app) == ["Amber Road is installed in /home/ada/Games/Amber Road."]
         assert games.asked == [("plan", "gog:1100"), ("install", "gog:1100")]
+        await until(pilot, lambda: "✓ Amber Road" in screen_text(app))
 
 
 async def test_an_install_that_was_not_agreed_to_does_nothing() -> None:
