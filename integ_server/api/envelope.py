@@ -60,8 +60,15 @@ def add_handlers(app: FastAPI) -> None:
         said = [f"{_place(each['loc'])}: {each['msg']}" for each in error.errors()[:_SHOWN_MISTAKES]]
         return failure(UsageError("; ".join(said), hint="see /docs"), status=422)
 
+    @app.exception_handler(UnicodeEncodeError)
+    async def no_text(request: Request, error: UnicodeEncodeError) -> JSONResponse:
+        # JSON can spell half a character (\ud800), which no database, cache or store takes.
+        return failure(UsageError("a text in the request is none", hint="see /docs"), status=422)
+
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, IntegError):  # raised while the body was read
+            return failure(error.__cause__)
         if error.status_code == 404:
             return failure(NotFoundError("there is nothing at this address", hint="see /docs"))
         told = UsageError("this address does not take that method" if error.status_code == 405 else "the request makes no sense")

@@ -19,10 +19,6 @@ _FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-real-ip"}
 _log = logging.getLogger("integ.api")
 
 
-class TooLargeError(UsageError):
-    status = 413
-
-
 class Doorkeeper:
     """
     Plain ASGI, for its cost is paid by every request. *loopback_only* turns away whoever is not on this machine, also behind a
@@ -87,5 +83,7 @@ class Doorkeeper:
             )
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError("the request is too large", hint=f"at most {MOST_BODY_BYTES} bytes")
+def _too_large() -> UsageError:
+    error = UsageError("the request is too large", hint=f"at most {MOST_BODY_BYTES} bytes")
+    error.status = 413
+    return error
