@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Player, gog_code
+from integ_server.sandbox.gog_ground import Knobs
+from tests.e2e.conftest import Player, gog_code, sign_in
 
 pytestmark = pytest.mark.integration
 
@@ -58,17 +59,25 @@ def test_a_store_in_trouble_never_empties_the_library(signed_in: Player, sandbox
     assert signed_in.done("list", "--json", "--all").data == before
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"), [("gog.signed_out", 4), ("gog.down", 5), ("gog.html", 5), ("gog.half_list", 5), ("gog.no_owned_key", 5)]
-)
+@pytest.mark.parametrize(("fault", "code"), [("gog.down", 5), ("gog.html", 5), ("gog.half_list", 5), ("gog.no_owned_key", 5)])
 def test_gog_in_trouble_never_empties_the_library(signed_in: Player, sandbox: Any, fault: str, code: int) -> None:
     signed_in.done("sync")
     before = signed_in.done("list", "--json", "--all").data
     sandbox.faults.on(fault)
-    if fault == "gog.signed_out":
-        pytest.skip("needs an access token that ran out: held by the provider's own tests")
     refused(signed_in, code, "sync", "gog")
     assert signed_in.done("list", "--json", "--all").data == before
+
+
+def test_a_sign_in_that_is_over_is_told_as_such_and_the_library_stays(player: Player, sandbox: Any) -> None:
+    sandbox.sandbox.state.part(Knobs).token_ttl_s = 1  # no token lives until the next command
+    sign_in(player, sandbox)
+    player.done("sync")
+    before = player.done("list", "--json", "--all").data
+    sandbox.faults.on("gog.signed_out")
+    refused(player, 4, "sync", "gog")
+    states = {each["provider"]: each["state"] for each in player.done("accounts", "--json").data["items"]}
+    assert states == {"steam": "ok", "gog": "signed_out"}
+    assert player.done("list", "--json", "--all").data == before
 
 
 def test_one_of_two_stores_failing_is_partly_done(signed_in: Player, sandbox: Any) -> None:
