@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -100,7 +101,9 @@ async def _releases(http: httpx.AsyncClient, login: Credentials) -> dict[str, Li
     seen: set[str] = set()
     for _ in range(_MOST_PAGES):
         params: dict[str, str | int] = {"page_token": token} if token else {}
-        answer = await ask(http, STORE, f"{LIBRARY}/users/{login.account}/releases", params=params, bearer=login.access_token)
+        answer = await ask(
+            http, STORE, f"{LIBRARY}/users/{quote(login.account, safe='')}/releases", params=params, bearer=login.access_token
+        )
         page = answer.model(LibraryPage)
         rows += len(page.items)
         for row in page.items:
