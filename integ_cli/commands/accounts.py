@@ -70,16 +70,16 @@ class _SignIn:
         self._out, self._runtime, self._store, self._browser = out, runtime, store, browser
 
     async def as_it_fits(self, account: str | None) -> SignedIn:
-        """By the store's first way, asking on the terminal."""
+        """By the way that needs least of the player, asking on the terminal."""
         ways = [way.value for way in self._store.ways]
+        if account is not None and "api_key" not in ways:
+            raise UsageError(f"{self._store.title} takes no --steam-id or --account", hint=f"integ login {self._store.slug}")
         if account is None and "openid" in ways:
             key = self._asked_key() if self._store.needs_api_key else ""
             return await self._by_page(key)
-        if "api_key" in ways and (account is not None or "code" not in ways):
-            return await self.by_key(self._asked_key(), account)
-        if "code" not in ways:
-            raise UsageError(f"{self._store.title} takes no --steam-id or --account", hint=f"integ login {self._store.slug}")
-        return await self.by_code(None)
+        if account is None and "code" in ways:
+            return await self.by_code(None)
+        return await self.by_key(self._asked_key(), account)
 
     async def by_key(self, key: str, account: str | None) -> SignedIn:
         ways = [way.value for way in self._store.ways]
@@ -173,8 +173,6 @@ def logout(
     out.confirm(f"Sign out of {whom}? Its games leave the list until you sign in again.")
     gone = session.run(out, work)
     out.result("logout", {"items": gone}, *(f"Signed out of {each['provider']}: {each['display_name']}." for each in gone))
-    if not gone:
-        out.note("Nobody was signed in there.")
 
 
 @command("integ accounts", "integ accounts --json")
