@@ -79,7 +79,9 @@ class GogMetadata:
         """Ask GamesDB about one id; what it is down for is returned, so that it costs this id and no other."""
         async with self._places:
             try:
-                answer = await ask(self._http, STORE, f"{GAMESDB}/platforms/gog/external_releases/{quote(product_id)}")
+                address = f"{GAMESDB}/platforms/gog/external_releases/{quote(product_id)}"
+                # for some ids it fails for weeks on end (Heroic #5797): the next sync asks again, this one does not wait
+                answer = await ask(self._http, STORE, address, retries="unsent")
                 read.known[product_id] = None if answer.status == 404 else answer.model(DbRelease)
             except RateLimitedError:
                 raise
