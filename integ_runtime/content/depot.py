@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from integ_runtime.content.ledger import Root
 from integ_runtime.content.names import Parts, check_links, spelt_as_on_disk, windows_parts
 from integ_runtime.content.sums import EMPTY, link_sum, md5_sum
+from integ_runtime.downloads.background import Stop
 from integ_server.contract.errors import IntegrityError, ProviderError, ProviderUnavailableError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Layout:
         return sum(each.compressed_bytes for each in self.files.values())
 
 
-def read_manifest(door: BulkDoor, url: str, check: Callable[[], None] = lambda: None) -> _Manifest:
+def read_manifest(door: BulkDoor, url: str, stop: Stop) -> _Manifest:
     """
     The depot manifest at *url*: a zlib stream of JSON, now and then JSON as it is.
 
@@ -142,7 +142,7 @@ def read_manifest(door: BulkDoor, url: str, check: Callable[[], None] = lambda: 
                 answer.raise_for_status()
                 body = bytearray()
                 for part in answer.chunks():
-                    check()
+                    stop.check()
                     body += part
                     if len(body) > MAX_MANIFEST_BYTES:
                         raise ProviderError("a depot manifest is larger than any real one")
@@ -150,7 +150,7 @@ def read_manifest(door: BulkDoor, url: str, check: Callable[[], None] = lambda: 
         except ProviderUnavailableError as error:
             if attempt == _TRIES or (error.retry_after_s or 0) > 30:
                 raise
-            time.sleep(error.retry_after_s or 0.2 * 2**attempt)
+            stop.wait(error.retry_after_s or 0.2 * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 

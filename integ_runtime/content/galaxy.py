@@ -61,7 +61,7 @@ class GalaxyBuild:
         """
         if not self._plan.depots:
             raise ProviderError("the store's plan for this game is empty", hint="integ install GAME --language en-US")
-        read = [(each.product_id, read_manifest(self._door, each.manifest_url, stop.check)) for each in self._plan.depots]
+        read = [(each.product_id, read_manifest(self._door, each.manifest_url, stop)) for each in self._plan.depots]
         self.layout = lay_out(read, self._roots)
         entries = [Entry(root, parts, "file", file.sum) for (root, parts), file in self.layout.files.items()]
         entries += [Entry(root, parts, "link", wanted) for (root, parts), wanted in link_entries(self.layout).items()]

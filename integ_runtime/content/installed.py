@@ -20,6 +20,8 @@ from integ_server.contract.errors import IntegrityError, NotFoundError, StorageE
 
 SCHEMA = "integ/installed@1"
 RECORD = "install.json"
+USED = "prefix.json"
+"""Names the build that used the prefix last. Beside the prefix, not in it: Proton keeps no usable record of its own."""
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 State = Literal["installing", "installed", "removing"]
@@ -131,7 +133,7 @@ class InstalledGames:
         """Changes whenever `local_facts()` may; costs two `stat` calls a game."""
         seen = []
         for folder, key in self._folders():
-            for name in (RECORD, SESSIONS):
+            for name in (RECORD, SESSIONS, USED):
                 with contextlib.suppress(OSError):
                     facts = (folder / name).stat()
                     seen.append(f"{key}/{name}:{facts.st_mtime_ns}:{facts.st_size}:{facts.st_ino}")
@@ -155,6 +157,7 @@ class InstalledGames:
                     install_path=os.fsencode(game.path).decode("utf-8", "replace") if game and game.whole else None,
                     playtime_min=plays.minutes,
                     last_played_at=plays.last_played_at,
+                    proton=_last_proton(folder / USED) if game and game.platform == "windows" else None,
                 )
             )
         return facts
@@ -194,6 +197,14 @@ class InstalledGames:
             return _game(body)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(file, str(error) or type(error).__name__) from error
+
+
+def _last_proton(file: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        body = json.loads(file.read_text("utf-8"))
+        found = body.get("proton") if isinstance(body, dict) else None
+        return found if isinstance(found, str) else None
+    return None
 
 
 def check_key(key: str) -> str:

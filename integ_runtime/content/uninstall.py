@@ -14,7 +14,7 @@ from integ_runtime.content.tree import Tree
 from integ_runtime.downloads.fetch import storage_errors
 from integ_server.contract.errors import StorageError
 
-_PURGED = ("prefix", "prefix.json", "saves", "support")
+_PURGED = ("prefix", "prefix.json", "prefix-copies", "saves", "support")
 """What of a game's own folder goes with --purge; its play record stays, since it can't be had again."""
 
 

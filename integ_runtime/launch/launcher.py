@@ -17,9 +17,9 @@ from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
 from integ_runtime.launch.playtime import Playing, Plays, playing, read_plays
-from integ_runtime.launch.run import LaunchOutcome, run_game
+from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
 from integ_runtime.settings import RuntimeSettings
-from integ_runtime.steam.tools import read_tool
+from integ_runtime.steam.tools import is_executable, read_tool
 from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Launcher:
             env=env,
             args=args,
             log_dir=self._log_dir(key),
+            wineserver=await asyncio.to_thread(_wineserver, build.path),
         )
 
     async def run(
@@ -106,8 +107,10 @@ class Launcher:
         if plan.prefix is not None:
             await asyncio.to_thread(prefixes.prepare, plan.prefix)
             if plan.proton:
-                await asyncio.to_thread(prefixes.note_build, plan.prefix, plan.proton)
-                await self._proton.mark_used(await self._proton.build_for(plan.key, asked=plan.proton))
+                build = await self._proton.build_for(plan.key, asked=plan.proton)
+                with play_lock(folder):  # nobody copies or changes a prefix that is in use
+                    await asyncio.to_thread(prefixes.note_build, plan.prefix, prefixes.Used(build.version, build.family))
+                await self._proton.mark_used(build)
             await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
         return await run_game(
             plan,
@@ -209,6 +212,12 @@ class Launcher:
         client = await hand_over(SteamCommand(plan.argv, "native"), plan.environ)
         seconds = await wait_for_game(plan.key.partition(":")[2], client)
         return LaunchOutcome(0, None, seconds)
+
+
+def _wineserver(build: Path) -> Path | None:
+    """The build's own, which ends all of a prefix when it is asked to; `dist` in old builds."""
+    found = (build / folder / "bin" / "wineserver" for folder in ("files", "dist"))
+    return next((each for each in found if is_executable(each)), None)
 
 
 def _check_program(game: InstalledGame) -> None:

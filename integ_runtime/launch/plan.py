@@ -117,9 +117,10 @@ def plan_windows(
     env: Mapping[str, str] | None = None,
     args: Sequence[str] = (),
     log_dir: Path | None = None,
+    wineserver: Path | None = None,
 ) -> LaunchPlan:
     """
-    Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set.
+    Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set; *wineserver* is the build's own.
 
     Raises:
         LaunchError: What the chosen way needs is not here; the hint says how to get it.
@@ -174,6 +175,7 @@ def plan_windows(
         runner=way,
         prefix=prefix,
         proton=build.version,
+        stop=(str(wineserver), "-k") if wineserver else (),
         notes=(*notes, *more),
     )
 

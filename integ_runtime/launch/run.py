@@ -110,11 +110,18 @@ async def run_game(
             "log": str(log_path) if log_path else None,
             "log_header": log_path.stat().st_size if log_path else 0,
             "log_limit": LOG_LIMIT_BYTES,
-            "stop": {"argv": list(plan.stop), "env": plan.environ} if plan.stop else None,
+            "stop": _asking_wine(plan),
             "held": [lock],
         }
         child, status = _start_supervisor(spec, log_path=log_path, terminal=terminal, lock=lock)
     return await _wait(child, status, plan, log_path, terminal=terminal, on_started=on_started, stop_when_asked=stop_when_asked)
+
+
+def _asking_wine(plan: LaunchPlan) -> dict[str, Any] | None:
+    """What ends everything in the prefix the way Wine itself would."""
+    if not plan.stop or plan.prefix is None:
+        return None
+    return {"argv": list(plan.stop), "env": {**plan.environ, "WINEPREFIX": str(plan.prefix / "pfx")}}
 
 
 def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: bool, lock: int) -> tuple[int, int]:

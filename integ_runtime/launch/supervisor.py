@@ -46,7 +46,7 @@ class Supervisor:
         self._child = 0
         self._code: int | None = None
         self._stop_sent = 0.0
-        self._killed = False
+        self._terminated = self._killed = False
         self._touched = 0.0
         self._started = time.monotonic()
 
@@ -143,18 +143,21 @@ class Supervisor:
         return any(name not in SERVICES and not name.startswith("pressure-vessel") for name in descendants(os.getpid()).values())
 
     def _stop(self) -> None:
-        """Ask once; a second request, or the end of the patience, kills."""
+        """Ask Wine, where it is Wine, and everybody when that does not help; a second request, or the end of the patience, kills."""
         if self._stop_sent:
             self._kill()
             return
         self._stop_sent = time.monotonic()
-        self._ask_wine()
+        if self._spec.get("stop"):
+            self._ask_wine(self._spec["stop"])
+        else:
+            self._terminate()
+
+    def _terminate(self) -> None:
+        self._terminated = True
         _send(signal.SIGTERM, descendants(os.getpid()))
 
-    def _ask_wine(self) -> None:
-        ask = self._spec.get("stop")
-        if not ask:
-            return
+    def _ask_wine(self, ask: dict[str, Any]) -> None:
         child = os.fork()
         if child == 0:
             with contextlib.suppress(OSError):
@@ -178,8 +181,11 @@ class Supervisor:
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
-        if self._stop_sent and not self._killed and now - self._stop_sent > self._spec["patience_s"]:
+        asked_s = now - self._stop_sent if self._stop_sent and not self._killed else 0.0
+        if asked_s > self._spec["patience_s"]:
             self._kill()
+        elif asked_s > self._spec["patience_s"] / 2 and not self._terminated:
+            self._terminate()
         if now - self._touched >= self._spec["touch_s"]:
             self._touched = now
             with contextlib.suppress(OSError):

@@ -267,7 +267,7 @@ async def test_a_prefix_is_used_by_one_play_at_a_time(stage: Stage, home: Path) 
     (game.path / "play.exe.end").touch()
     assert (await first).exit_code == 0
     assert stage.launcher.running() == []
-    assert stage.proton.used == ["GE-Proton9-27"] * 2
+    assert stage.proton.used == ["GE-Proton9-27"]
 
 
 async def test_stop_ends_a_game_that_another_integ_started(stage: Stage, home: Path) -> None:
@@ -441,3 +441,25 @@ async def test_a_wrapper_stands_in_front(stage: Stage, home: Path) -> None:
     game = stage.game()
     await play(stage, game, wrappers=["front --calm 'two words'"])
     assert json.loads((wrapper.parent / "started.json").read_text())["argv"] == [str(wrapper), "--calm", "two words", str(game.executable)]
+
+
+async def test_wine_is_asked_first_and_everybody_when_that_does_not_help(stage: Stage, home: Path) -> None:
+    script = '#!/bin/sh\ntrap \'echo term >> "$2.heard"; exit 12\' TERM\ntouch "$2.runs"\nwhile :; do sleep 0.02; done\n'
+    build = stage.proton.build = make_proton(home / "proton", needs=None, script=script)
+    server = write_program(build.path / "files" / "bin" / "wineserver", RECORDER)
+    game = stage.game("MZ", name="play.exe", platform="windows")
+    plan = await stage.launcher.plan(game.key)
+    assert plan.stop == (str(server), "-k")
+    folder = stage.installed.folder(game.key)
+    assert plan.prefix
+    plan.prefix.mkdir(parents=True)
+    task = asyncio.create_task(running.run_game(plan, game_dir=folder, log_dir=folder / "logs", attach=False, patience_s=1.0))
+    await until((game.path / "play.exe.runs").exists)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    asked = json.loads((server.parent / "started.json").read_text())
+    assert asked["argv"] == [str(server), "-k"]
+    assert asked["env"]["WINEPREFIX"] == f"{plan.prefix}/pfx"
+    assert (game.path / "play.exe.heard").read_text() == "term\n"
+    assert stage.sessions()[0]["exit_code"] == 12
