@@ -6,7 +6,9 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from integ_cli.command_table import COMMANDS, Entry, Group
 from integ_cli.exit_codes import ExitCode
@@ -121,8 +123,7 @@ def _with_line(file: Path, line: str) -> str:
 
 
 def _this_shell() -> str:
-    import shellingham  # type: ignore[import-untyped]
-
+    shellingham: Any = import_module("shellingham")  # it came with Typer, and has no types
     try:
         return str(shellingham.detect_shell()[0])
     except shellingham.ShellDetectionFailure:

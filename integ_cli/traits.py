@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,6 +15,9 @@ class Traits(NamedTuple):
     asks: bool
 
 
+_TRAITS: dict[Callable[..., Any], Traits] = {}
+
+
 def command(*examples: str, long: bool = False, asks: bool = False) -> Callable[[F], F]:
     """
     Mark a function as a command, with *examples* that a player could type as they stand.
@@ -22,12 +26,12 @@ def command(*examples: str, long: bool = False, asks: bool = False) -> Callable[
     """
 
     def mark(function: F) -> F:
-        function.integ_traits = Traits(examples, long, asks)  # type: ignore[attr-defined]
+        _TRAITS[function] = Traits(examples, long, asks)
         return function
 
     return mark
 
 
 def traits_of(function: Callable[..., Any]) -> Traits:
-    found: Traits = function.integ_traits  # type: ignore[attr-defined]
-    return found
+    """Those of *function*, or of the function that it wraps."""
+    return _TRAITS[inspect.unwrap(function)]

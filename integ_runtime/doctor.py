@@ -230,7 +230,8 @@ def check_upstream(around: Around) -> Check:
     url = around.settings.upstream_url
     if url is None:
         return Check("upstream", "ok", "requests go to the stores themselves")
-    return Check("upstream", "warn", f"every request to the outside goes to {url}", "integ config set upstream_url ''")
+    mend = "unset INTEG_UPSTREAM_URL" if around.environ.get("INTEG_UPSTREAM_URL") else "integ config set upstream_url ''"
+    return Check("upstream", "warn", f"every request to the outside goes to {url}", mend)
 
 
 def _sysctl(name: str, value: int) -> str:
