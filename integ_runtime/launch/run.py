@@ -7,6 +7,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import marshal
 import os
 import signal
 import sys
@@ -33,6 +34,9 @@ TOUCH_S = 20.0
 KEPT_LOGS = 10
 LOG_LIMIT_BYTES = 64 << 20
 PLAY_LOCK = "play.lock"
+_HERE = str(Path(supervisor.__file__).parent)
+_SUPERVISE = f"import sys; sys.path.append({_HERE!r}); import supervisor; sys.exit(supervisor.main())"
+"""By import, so that its compiled form is used; from its folder, so that nothing else of ours is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +139,14 @@ def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: 
         if log_path is not None:
             streams = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)]
             actions += [(os.POSIX_SPAWN_DUP2, streams[0], 0), (os.POSIX_SPAWN_DUP2, streams[1], 1), (os.POSIX_SPAWN_DUP2, streams[1], 2)]
-        argv = [sys.executable, "-I", "-S", supervisor.__file__, str(spec_out), str(status_in)]
+        argv = [sys.executable, "-I", "-S", "-c", _SUPERVISE, str(spec_out), str(status_in)]
         clean = {"LC_ALL": "C.UTF-8", "PATH": os.defpath}
         child = os.posix_spawn(sys.executable, argv, clean, file_actions=actions, setsid=not terminal, setsigmask=())
         os.close(spec_out)
         spec_out = -1
         with os.fdopen(spec_in, "wb") as out:
             spec_in = -1
-            out.write(json.dumps(spec).encode("ascii"))
+            out.write(marshal.dumps(spec))
         return child, status_out
     except OSError as error:
         os.close(status_out)

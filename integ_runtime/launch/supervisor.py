@@ -1,27 +1,29 @@
 """
 The process that stands over a game until it has really ended; it outlives Integ, so that play time does too.
 
-Run as a script (`python -I supervisor.py SPEC_FD STATUS_FD`), so it imports nothing but the standard library, and little of that.
-It reads what to start as JSON from SPEC_FD, and tells how it went as JSON lines on STATUS_FD: `started`, `failed`, `ended`.
+Run by the same interpreter without its site packages: it imports nothing but the standard library, and of that next to nothing before the
+game has started, since each module costs a millisecond or more. It reads what to start from one pipe (`marshal`, written by `run.py`), and
+tells how it went as JSON lines on another: `started`, `failed`, `ended`.
 
 Every signal it cares about is blocked and fetched by `sigtimedwait`, so nothing ever runs in a handler: SIGCHLD to reap,
 SIGTERM to stop the game, SIGINT and SIGHUP to be left to the game (they reach it by themselves when it shares our terminal).
 """
 
-# pathlib would double what this process takes to start, and no shell is wanted:
-# ruff: noqa: PTH103, PTH105, PTH108, PTH116, PTH120, PTH123, PTH208, S606
+# pathlib and contextlib would double what this process takes to start, and no shell is wanted:
+# ruff: noqa: SIM105, PTH103, PTH105, PTH108, PTH116, PTH120, PTH123, PTH208, S606
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import json
 import os
 import signal
 import sys
 import time
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.25
@@ -54,17 +56,15 @@ class Supervisor:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         began = _now_text()
-        self._write_journal(began)
         failure = self._start()
         if failure is not None:
-            self._drop_journal()
-            self._tell({"event": "failed", "errno": failure})
+            self._tell(b'{"event": "failed", "errno": %d}' % failure)
             return 1
         self._write_journal(began)
-        self._tell({"event": "started", "pid": self._child})
+        self._tell(b'{"event": "started", "pid": %d}' % self._child)
         self._watch()
         seconds = round(time.monotonic() - self._started, 3)
-        with contextlib.suppress(OSError):  # a full disk must not keep the exit code back
+        try:
             append_line(
                 self._spec["sessions"],
                 {
@@ -76,8 +76,10 @@ class Supervisor:
                     "proton": self._spec.get("proton"),
                 },
             )
-            self._drop_journal()
-        self._tell({"event": "ended", "code": self._code, "seconds": seconds})
+            os.unlink(self._spec["journal"])
+        except OSError:
+            pass  # a full disk must not keep the exit code back
+        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f}' % (125 if self._code is None else self._code, seconds))
         return 0
 
     def _start(self) -> int | None:
@@ -130,8 +132,6 @@ class Supervisor:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                if self._code is None:
-                    self._code = 125  # cannot be: our own child never went unnoticed
                 return False
             if pid == 0:
                 return True
@@ -160,13 +160,14 @@ class Supervisor:
     def _ask_wine(self, ask: dict[str, Any]) -> None:
         child = os.fork()
         if child == 0:
-            with contextlib.suppress(OSError):
+            try:
                 silence = os.open(os.devnull, os.O_RDWR)
                 for number in (0, 1, 2):
                     os.dup2(silence, number)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
                 os.execve(ask["argv"][0], ask["argv"], ask["env"])
-            os._exit(127)
+            finally:
+                os._exit(127)
 
     def _kill(self) -> None:
         self._killed = True
@@ -188,20 +189,23 @@ class Supervisor:
             self._terminate()
         if now - self._touched >= self._spec["touch_s"]:
             self._touched = now
-            with contextlib.suppress(OSError):
+            try:
                 os.utime(self._spec["journal"])
-            self._cut_log()
+                self._cut_log()
+            except OSError:
+                pass  # moved away by somebody: the game goes on
 
     def _cut_log(self) -> None:
         """A game that writes without end must not fill the disk: past the limit its log starts again below the header."""
-        with contextlib.suppress(OSError):
-            log = self._spec.get("log")
-            if log and os.stat(log).st_size > self._spec["log_limit"]:
-                os.truncate(log, self._spec["log_header"])
-                with open(log, "ab") as out:
-                    out.write(b"[what stood here was cut: the log had grown too long]\n")
+        log = self._spec["log"]
+        if log and os.stat(log).st_size > self._spec["log_limit"]:
+            os.truncate(log, self._spec["log_header"])
+            with open(log, "ab") as out:
+                out.write(b"[what stood here was cut: the log had grown too long]\n")
 
     def _write_journal(self, began: str) -> None:
+        import json
+
         body = {
             "id": self._spec["id"],
             "key": self._spec["key"],
@@ -213,19 +217,19 @@ class Supervisor:
             "proton": self._spec.get("proton"),
         }
         file = self._spec["journal"]
-        with contextlib.suppress(OSError):  # a full disk costs the record, not the game
+        try:
             os.makedirs(os.path.dirname(file), exist_ok=True)
             with open(f"{file}.tmp", "w", encoding="ascii") as out:
                 json.dump(body, out)
             os.replace(f"{file}.tmp", file)
+        except OSError:
+            pass  # a full disk costs the record, not the game
 
-    def _drop_journal(self) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(self._spec["journal"])
-
-    def _tell(self, event: dict[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # Integ may be gone; the game goes on
-            os.write(self._status_fd, json.dumps(event).encode() + b"\n")
+    def _tell(self, event: bytes) -> None:
+        try:
+            os.write(self._status_fd, event + b"\n")
+        except OSError:
+            pass  # Integ may be gone; the game goes on
 
 
 def descendants(root: int) -> dict[int, str]:
@@ -264,6 +268,8 @@ def boot_id() -> str:
 
 def append_line(file: str | os.PathLike[str], body: dict[str, Any]) -> None:
     """Add *body* as one line, on the disk before it returns; a line that a crash left unfinished is ended first."""
+    import json
+
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(handle).st_size
@@ -289,8 +295,10 @@ def _stat(pid: int) -> tuple[str, str, int, int] | None:
 
 def _send(number: signal.Signals, pids: dict[int, str]) -> None:
     for pid in pids:
-        with contextlib.suppress(OSError):
+        try:
             os.kill(pid, number)
+        except OSError:
+            pass  # it has ended by itself
 
 
 def _now_text() -> str:
@@ -298,13 +306,11 @@ def _now_text() -> str:
 
 
 def main() -> int:
+    import marshal
+
     spec_fd, status_fd = int(sys.argv[1]), int(sys.argv[2])
     with os.fdopen(spec_fd, "rb") as source:
-        spec = json.loads(source.read())
+        spec = marshal.loads(source.read())  # noqa: S302 - written a moment ago by the process that started this one
     for inherited in (status_fd, *spec["held"]):
         os.set_inheritable(inherited, False)  # the locks and this pipe are ours, not the game's
     return Supervisor(spec, status_fd).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
