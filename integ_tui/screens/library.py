@@ -126,8 +126,14 @@ class LibraryScreen(IntegScreen[None]):
 
     async def _read(self) -> None:
         rows = await self._parts.library.titles()
-        shelf = await asyncio.to_thread(lambda: Shelf(entries_of(rows)))
-        if shelf.entries == self.shelf.entries and self.shelf.entries:
+        before = self.shelf.entries
+
+        def made() -> Shelf | None:
+            entries = entries_of(rows)
+            return None if before and entries == before else Shelf(entries)
+
+        shelf = await asyncio.to_thread(made)
+        if shelf is None:
             return
         self.shelf = shelf
         self.query_one(TabStrip).show_counts(shelf.counts)
