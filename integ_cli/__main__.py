@@ -7,11 +7,19 @@ import sys
 
 
 def main() -> None:
+    _open_missing_streams()
     try:
         sys.exit(_main(sys.argv[1:]))
     except KeyboardInterrupt:  # while something was still being imported
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def _open_missing_streams() -> None:
+    """Give a closed stdin, stdout or stderr to nowhere; else the next file that is opened would become it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def _main(argv: list[str]) -> int:

@@ -165,10 +165,15 @@ def run(argv: Sequence[str]) -> int:
     """Run `integ` with *argv* and give its exit code; everything is told already."""
     out = Output()
     try:
-        return _run(list(argv), out)
+        code = _run(list(argv), out)
+        sys.stdout.flush()
     except BrokenPipeError:
         _let_go_of_stdout()
         return ExitCode.PIPE_CLOSED
+    except OSError:  # the failure was told already; what is left in the buffer can't be
+        _let_go_of_stdout()
+        return ExitCode.STORAGE
+    return code
 
 
 def _run(argv: list[str], out: Output) -> int:
@@ -227,7 +232,7 @@ def _look_for_json(argv: list[str], out: Output) -> None:
 
 
 def _let_go_of_stdout() -> None:
-    """Whoever read us is gone: keep the interpreter from complaining about it at its end."""
+    """Nobody takes what we write: keep the interpreter from complaining about it at its end."""
     import os
 
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from integ_cli.layout import Table, safe, safe_lines, size, table
@@ -32,6 +32,7 @@ class Output:
         self.yes = False
         self._pen = threading.Lock()
         self._last_event: dict[tuple[str, str], float] = {}
+        self._document_is_out = False
 
     # --- results ---
 
@@ -45,8 +46,7 @@ class Output:
 
     def result_json(self, schema: str, data_json: str) -> None:
         """As `result` with `--json`, for data that are JSON already."""
-        with self._pen:
-            _write_json(f'{{"schema":"integ/{schema}@1","status":"ok","data":', data_json, f',"timestamp":"{utc_now_text()}"}}')
+        self._document(f'{{"schema":"integ/{schema}@1","status":"ok","data":', data_json, f',"timestamp":"{utc_now_text()}"}}')
 
     def text(self, text: str) -> None:
         """Lines of a result; line breaks stay, other control characters do not. An empty text is no line."""
@@ -129,8 +129,6 @@ class Output:
 
     def failure(self, error: IntegError) -> None:
         """Tell *error*: a line and a hint for a person, and the envelope when JSON was asked for."""
-        if self.as_json:
-            self._document(_dumps({"schema": "integ/error@1", **to_envelope(error)}))
         self._aside(f"error: {safe(error.message)}")
         for candidate in _candidates(error):
             self._aside(f"  {safe(candidate['key'])}  {safe(candidate['title'])}")
@@ -138,6 +136,8 @@ class Output:
             self._aside(f"  {line}")
         if error.hint:
             self._aside(f"hint: {safe(error.hint)}")
+        if self.as_json:
+            self._document(_dumps({"schema": "integ/error@1", **to_envelope(error)}))
 
     def failure_named(self, name: str, message: str) -> None:
         """The envelope of an end that is no IntegError: an interruption, a bug."""
@@ -203,11 +203,15 @@ class Output:
     # --- ink ---
 
     def _aside(self, line: str) -> None:
-        _write(sys.stderr, line)
+        with suppress(OSError):  # a result is worth no less because nobody hears what is said beside it
+            _write(sys.stderr, line)
 
-    def _document(self, text: str) -> None:
-        with self._pen:
-            _write_json(text)
+    def _document(self, *parts: str) -> None:
+        """The one document of a command; whatever comes after it, even after half of it, is not printed."""
+        if not self._document_is_out:
+            self._document_is_out = True
+            with self._pen:
+                _write_json(*parts)
 
 
 def read_stdin_secret(what: str) -> str:

@@ -180,6 +180,33 @@ def test_a_reader_that_leaves_early_is_no_failure(home: Path, library: Path) -> 
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize(
+    "words", [["list"], ["list", "--json"], ["show", "lantern-keep", "--json"], ["show", "nothing", "--json"], ["--help"]], ids=" ".join
+)
+def test_a_full_disk_behind_stdout_is_exit_8(home: Path, library: Path, words: list[str]) -> None:
+    told = by_the_shell(home, f"{' '.join(words)} > /dev/full")
+    assert told.code == 8 or words[1] == "nothing"
+    assert "Traceback" not in told.err
+    assert told.err.startswith("error: ")
+
+
+@pytest.mark.parametrize(("words", "code"), [("list", 0), ("list --json", 0), ("show nothing", 3), ("nope", 2), ("--version", 0)])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(home: Path, library: Path, words: str, code: int, closed: str) -> None:
+    told = by_the_shell(home, f"{words} {closed}")
+    assert (told.code, "Traceback" in told.err) == (code, False)
+
+
+def test_a_stderr_that_can_t_be_written_costs_nothing(home: Path, library: Path) -> None:
+    assert by_the_shell(home, "show nothing --json 2> /dev/full").json["error"] == "GameNotFoundError"
+
+
+def by_the_shell(home: Path, line: str) -> Answer:
+    environ = {"HOME": str(home), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m integ_cli {line}"], env=environ, capture_output=True, text=True, check=False)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
 def test_json_is_one_document_in_utf_8_whatever_the_locale(process: Integ, library: Path) -> None:
     told = process("list", "--json", LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="latin-1")
     known = json.loads(told.out.encode("utf-8", "surrogateescape"))
