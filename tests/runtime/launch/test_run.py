@@ -263,7 +263,7 @@ async def test_a_prefix_is_used_by_one_play_at_a_time(stage: Stage, home: Path) 
     await until((game.path / "play.exe.runs").exists)
     with pytest.raises(BusyError):
         await play(stage, game)
-    assert [each.key for each in stage.launcher.running()] == ["gog:1"]
+    await until(lambda: [each.key for each in stage.launcher.running()] == ["gog:1"])
     (game.path / "play.exe.end").touch()
     assert (await first).exit_code == 0
     assert stage.launcher.running() == []
@@ -273,7 +273,7 @@ async def test_a_prefix_is_used_by_one_play_at_a_time(stage: Stage, home: Path) 
 async def test_stop_ends_a_game_that_another_integ_started(stage: Stage, home: Path) -> None:
     game = stage.game('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 600\n')
     with integ(home) as process:
-        await until(lambda: _text(game.path / "play.pid"))
+        await until(stage.launcher.running)
         assert await stage.launcher.stop(game.key) == 1
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == f"code {128 + signal.SIGTERM}"
