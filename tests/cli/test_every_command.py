@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,11 +163,13 @@ def test_the_doctor(integ: Integ, outside: RunningSandbox, valid: Valid) -> None
     assert checks["backend"]["mend"] == "integ login"
 
 
-def test_a_sync_in_the_background_ends_as_one_in_the_foreground(integ: Integ, signed_in: RunningSandbox, valid: Valid) -> None:
-    import os
-
-    pid = valid(integ("sync", "--no-wait", "--json"))["background_pid"]
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+def test_a_sync_in_the_background_outlives_the_command(integ: Integ, process: Integ, outside: RunningSandbox, valid: Valid) -> None:
+    world = outside.world
+    assert integ("login", "steam", "--steam-id", world.steam_id, "--api-key-stdin", given=world.steam_key).code == 0
+    pid = valid(process("sync", "--no-wait", "--json", INTEG_UPSTREAM_URL=outside.url))["background_pid"]
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        os.sched_yield()
+    assert valid(integ("list", "--json"))["total"] > 0
 
 
 @pytest.mark.parametrize(
