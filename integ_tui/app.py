@@ -42,7 +42,7 @@ class IntegApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("?", "help", "Help", id="app.help", tooltip="All keys of this screen"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave Integ"),
-        Binding("c", "cancel", "Cancel", show=False, id="app.cancel", tooltip="Cancel what is going on"),
+        Binding("c", "cancel", "Cancel", id="app.cancel", tooltip="Cancel what is going on"),
         Binding("t", "turn_theme", "Dark or light", show=False, id="app.theme", tooltip="Change between the dark and the light theme"),
     ]
 
@@ -96,16 +96,29 @@ class IntegApp(App[int]):
         self.activities.heard()
         views = self.activities.views
         for bar in self.screen.query(ActivityBar):
+            if bool(bar.views) != bool(views):
+                self.screen.refresh_bindings()
             bar.views = views
         self.activities_moved.publish(views)
 
+    def on_activity_bar_pressed(self) -> None:
+        self.action_cancel()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Cancel is there while there is something to cancel."""
+        return len(self.activities) > 0 if action == "cancel" else True
+
     # screens
 
-    async def welcome(self, *, installed: int) -> None:
+    async def welcome(self) -> None:
         """Greet a player who has no account; waits for the answer and follows it."""
         from integ_tui.screens.welcome import WelcomeScreen
 
-        answer = await self.push_screen_wait(WelcomeScreen(installed))
+        def roots() -> object:
+            return self.parts.steam.roots()  # made here, for its import
+
+        found = await asyncio.to_thread(roots)
+        answer = await self.push_screen_wait(WelcomeScreen(steam_is_here=bool(found)))
         if answer not in {None, "look"}:
             self.show_accounts(answer)
 

@@ -92,7 +92,7 @@ class LibraryScreen(IntegScreen[None]):
         with self.telling_failures():
             if await self._parts.refresh_local():
                 await self._read()
-        if not self.shelf.entries or not any(entry.stores for entry in self.shelf.entries):
+        if self.shelf.counts["installed"] == len(self.shelf.entries):  # nothing but what this machine told by itself
             self._welcome()
         self.query_one(GameList).say_empty(NOTHING_YET)
         if self._watch_s:
@@ -105,7 +105,12 @@ class LibraryScreen(IntegScreen[None]):
             accounts = await asyncio.to_thread(lambda: self._parts.accounts)  # a heavy import
             if await accounts.all():
                 return
-            await self.integ.welcome(installed=self.shelf.counts["installed"])
+            if self.shelf.entries:
+                self.integ.tell(
+                    "These games are on this machine.\n→ a signs in to a store, to see all that you own", title="No account yet"
+                )
+            else:
+                await self.integ.welcome()
 
     @work(exclusive=True, group="library")  # a slower earlier answer is dropped
     async def reload(self) -> None:

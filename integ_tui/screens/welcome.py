@@ -11,7 +11,6 @@ from textual.containers import Container, Horizontal, Vertical
 from textual.widgets import Button, Label
 
 from integ_tui.screens.base import IntegScreen
-from integ_tui.wording import counted
 
 
 class WelcomeScreen(IntegScreen[str | None]):
@@ -25,14 +24,12 @@ class WelcomeScreen(IntegScreen[str | None]):
         Binding("left,up,k", "app.focus_previous", "Previous", show=False, id="welcome.previous"),
     ]
 
-    def __init__(self, installed: int) -> None:
+    def __init__(self, *, steam_is_here: bool) -> None:
         super().__init__()
-        self.installed = installed
-        """Games that were found on this machine."""
+        self.steam_is_here = steam_is_here
 
     def compose_content(self) -> ComposeResult:
-        games = counted(self.installed, "installed game")
-        found = f"Found on this machine: Steam, with {games}." if self.installed else "Steam was not found on this machine."
+        found = "Steam is on this machine, with no game installed." if self.steam_is_here else "Steam was not found on this machine."
         with Container(id="welcome"), Vertical(classes="box"):
             yield Label("Welcome to Integ", classes="box-title")
             yield Label("Every game you own on Steam and GOG, in one terminal.", classes="box-line")

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual.geometry import Size
+from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
@@ -23,12 +24,18 @@ class ActivityBar(Widget):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"activity-bar--label", "activity-bar--bar", "activity-bar--dim"}
 
+    class Pressed(Message):
+        """The player clicked what goes on, to cancel it."""
+
     views: reactive[tuple[ActivityView, ...]] = reactive((), init=False)
 
     def watch_views(self, old: Sequence[ActivityView], new: Sequence[ActivityView]) -> None:
         if min(len(old), MOST_LINES) != min(len(new), MOST_LINES):
             self.styles.height = min(len(new), MOST_LINES)
         self.refresh()
+
+    def on_click(self) -> None:
+        self.post_message(self.Pressed())
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return min(len(self.views), MOST_LINES)

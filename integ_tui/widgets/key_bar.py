@@ -20,7 +20,7 @@ class KeyHint(NamedTuple):
     enabled: bool
 
 
-ALWAYS = ("help", "quit")
+ALWAYS = ("cancel", "help", "quit")
 """Actions whose keys stay at the right, however narrow it gets."""
 
 

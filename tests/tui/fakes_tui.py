@@ -390,6 +390,14 @@ class FakeSynced:
 
 
 @dataclass
+class FakeSteam:
+    found: list[str] = field(default_factory=list)
+
+    def roots(self) -> list[str]:
+        return self.found
+
+
+@dataclass
 class FakeRuntime:
     """Everything together; a test replaces the part it is about."""
 
@@ -398,6 +406,7 @@ class FakeRuntime:
     proton: FakeProton = field(default_factory=FakeProton)
     games: FakeGames = field(default_factory=FakeGames)
     launcher: FakeLauncher = field(default_factory=FakeLauncher)
+    steam: FakeSteam = field(default_factory=FakeSteam)
     sync_fails: Exception | None = None
     outcome: FakeSynced = field(default_factory=FakeSynced)
     sync_gate: Gate | None = None

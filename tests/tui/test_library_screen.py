@@ -10,6 +10,7 @@ from integ_server.contract.errors import BackendUnreachableError, StorageError
 from integ_tui.app import IntegApp
 from integ_tui.screens.game import GameScreen
 from integ_tui.screens.library import LibraryScreen
+from integ_tui.widgets.activity_bar import ActivityBar
 from integ_tui.widgets.game_details import GameDetails
 from integ_tui.widgets.game_list import GameList
 from integ_tui.widgets.tab_strip import TabStrip
@@ -311,13 +312,29 @@ async def test_half_a_sync_is_told_and_its_good_half_is_shown() -> None:
         assert len(listed(app)) == 4
 
 
-async def test_a_sync_can_be_cancelled() -> None:
+async def test_a_click_on_what_goes_on_cancels_it() -> None:
     gate = Gate()
     app = app_with(FakeRuntime(sync_gate=gate))
     async with app.run_test(notifications=True) as pilot:
         await settled(pilot)
         await pilot.press("r")
         await gate.waiting.wait()
+        await settled(pilot)
+        await pilot.click(ActivityBar)
+        await until(pilot, lambda: shown_toasts(app))
+        assert shown_toasts(app) == ["Sync: cancelled"]
+
+
+async def test_a_sync_can_be_cancelled() -> None:
+    gate = Gate()
+    app = app_with(FakeRuntime(sync_gate=gate))
+    async with app.run_test(notifications=True) as pilot:
+        await settled(pilot)
+        assert "c Cancel" not in screen_text(app)
+        await pilot.press("r")
+        await gate.waiting.wait()
+        await settled(pilot)
+        assert "c Cancel" in screen_text(app)
         await pilot.press("c")
         await until(pilot, lambda: shown_toasts(app))
         assert shown_toasts(app) == ["Sync: cancelled"]

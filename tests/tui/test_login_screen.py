@@ -22,6 +22,7 @@ from tests.tui.fakes_tui import (
     app_with,
     settled,
     shown_toasts,
+    some_titles,
     until,
 )
 from tests.tui.test_library_screen import screen_text
@@ -215,6 +216,25 @@ async def test_a_newcomer_is_greeted_and_led_to_a_store(key: str, store: str) ->
         await pilot.press(key)
         await until(pilot, lambda: isinstance(app.screen, LoginScreen))
         await until(pilot, lambda: app.screen.query_one(TabStrip).active == store)
+
+
+async def test_a_newcomer_hears_that_steam_was_found() -> None:
+    newcomer = a_newcomer()
+    newcomer.steam.found.append("/home/ada/.local/share/Steam")
+    app = app_with(newcomer)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: isinstance(app.screen, WelcomeScreen))
+        assert "Steam is on this machine" in screen_text(app)
+
+
+async def test_a_newcomer_with_local_games_sees_them_and_is_told_how_to_sign_in() -> None:
+    newcomer = a_newcomer()
+    newcomer.local = some_titles()[3:4]
+    app = app_with(newcomer)
+    async with app.run_test(notifications=True) as pilot:
+        await until(pilot, lambda: shown_toasts(app))
+        assert app.screen is app.library_screen and "Foxglove" in screen_text(app)
+        assert "a signs in to a store" in shown_toasts(app)[0]
 
 
 async def test_a_newcomer_can_look_around_first() -> None:
