@@ -106,3 +106,17 @@ def test_steam_is_signed_in_by_its_page_and_a_key(sandbox: RunningSandbox) -> No
         terminal.until("Signed in to steam")
         assert terminal.end() == 0
     assert sandbox.world.steam_key not in terminal.shown
+
+
+@pytest.mark.parametrize("words", [[], ["tui"]], ids=["integ", "integ tui"])
+def test_integ_alone_is_the_browser(library: Path, words: list[str]) -> None:
+    with on_a_terminal(*words) as terminal:
+        terminal.until("Lantern Keep")
+        terminal.type("q")
+        assert terminal.end() == 0
+
+
+def test_a_browser_can_t_be_json(library: Path) -> None:
+    with on_a_terminal("--json") as terminal:
+        assert terminal.end() == 2
+    assert '"error":"UsageError"' in terminal.shown
