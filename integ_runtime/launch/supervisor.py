@@ -115,14 +115,17 @@ class Supervisor:
             os._exit(125)
 
     def _watch(self) -> None:
-        while True:
-            alive = self._reap()
-            if not alive or (self._code is not None and not self._game_lives()):
-                return
+        quiet = lives = False
+        while self._reap():
+            if self._code is not None:
+                # A process that forks and ends while /proc is read can hide its child: only after a pause in which nobody ended it counts.
+                lives = self._game_lives()
+                if quiet and not lives:
+                    return
             self._housekeeping()
             stopping = self._stop_sent and not self._killed
-            pause = POLL_S if self._code is not None or stopping else self._spec["touch_s"]
-            got = signal.sigtimedwait(WATCHED, pause)
+            got = signal.sigtimedwait(WATCHED, POLL_S if self._code is not None or stopping else self._spec["touch_s"])
+            quiet = got is None and self._code is not None and not lives
             if got is not None and got.si_signo == signal.SIGTERM:
                 self._stop()
 
