@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -96,9 +97,15 @@ class Runtime:
     async def sync_in_background(self, providers: Sequence[str] = (), *, full: bool = False) -> int:
         """Let a process of its own do the sync, which outlives this one; answers its pid."""
         words = [sys.executable, "-m", "integ_cli", "sync", *providers, *(["--full"] if full else []), "--quiet", "--no-input"]
-        nothing = asyncio.subprocess.DEVNULL
-        child = await asyncio.create_subprocess_exec(*words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
-        return child.pid
+
+        def start() -> int:
+            # not by asyncio: its transport kills a child that nobody waits for
+            nothing = subprocess.DEVNULL
+            child = subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+            child.returncode = 0  # let go of on purpose: init collects it
+            return child.pid
+
+        return await asyncio.to_thread(start)
 
     async def follow(self) -> int:
         """Take what changed at the backend into the cache, without a sync; answers the revision reached."""

@@ -23,7 +23,7 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
     """
     Open database, cache, the way outside and the stores; *stores* stands in for those that are found by looking.
 
-    An embedded database is brought up to date first; a served one has to be already, since `integ migrate` does that once for
+    An embedded database is brought up to date first; a served one has to be already, since somebody does that once for
     all processes.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -70,3 +71,24 @@ def test_the_full_licence_is_shipped() -> None:
     assert "GNU GENERAL PUBLIC LICENSE" in text
     assert "Version 3, 29 June 2007" in text
     assert len(text) > 30_000
+
+
+def hints() -> dict[str, set[str]]:
+    """The commands that the program tells people to type, with the files that do."""
+    found: dict[str, set[str]] = {}
+    for package in ("integ_cli", "integ_tui", "integ_runtime", "integ_server"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.keyword) and node.arg in {"hint", "mend"}:
+                    for command in re.findall(r"\binteg ([a-z][a-z-]+)", ast.unparse(node.value)):
+                        found.setdefault(command, set()).add(str(file.relative_to(ROOT)))
+    return found
+
+
+def test_no_hint_names_a_command_that_is_not_there() -> None:
+    from integ_cli.command_table import PANELS
+
+    known = {name for panel in PANELS.values() for name in panel}
+    told = hints()
+    assert len(told) > 8
+    assert {command: files for command, files in told.items() if command not in known} == {}

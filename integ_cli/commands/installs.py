@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -109,7 +110,7 @@ def import_game(
         release = session.get_release(out, settings, game, prefer_installed=False)
         key, title = release.key, release.title
     except GameNotFoundError:
-        if ":" in game:
+        if re.fullmatch(r"[a-z0-9_-]+:\S+", game):  # a key, not a name such as "Old Gem: Gold Edition"
             raise
         key = title = game  # a program that no store knows, under a name of the player's own
 

@@ -51,7 +51,9 @@ def choose_place(plan: DownloadPlan, games_root: Path, before: InstalledGame | N
     if before is not None:
         wanted = directory.absolute() if directory else None
         if wanted is not None and wanted not in {before.path, before.path.parent}:
-            raise UsageError(f"{before.title} is installed in {before.path} already", hint=f"integ move {before.key} {wanted}")
+            raise UsageError(
+                f"{before.title} is installed in {before.path} already", hint=f"integ uninstall {before.key}, then install it there"
+            )
         return Place(before.path, before.library_root or before.path.parent)
     root = (directory or games_root).absolute()
     name = safe_folder_name(plan.folder_name, plan.title, plan.key.replace(":", " "))

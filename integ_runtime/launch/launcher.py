@@ -146,14 +146,14 @@ class Launcher:
         folder = self._installed.folder(key)
         plays = await asyncio.to_thread(playing, folder)
         if not plays:
-            raise NotFoundError(f"{key} is not being played", hint="integ ps")
+            raise NotFoundError(f"{key} is not being played", hint="integ list --installed")
         for play in plays:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(play.pid, signal.SIGTERM)
         until = time.monotonic() + within_s
         while await asyncio.to_thread(playing, folder):
             if time.monotonic() > until:
-                raise LaunchError(f"{key} does not end", hint=f"integ stop {key}")
+                raise LaunchError(f"{key} does not end", hint="try again, or end its processes by hand")
             await asyncio.sleep(0.05)
         return len(plays)
 
@@ -226,9 +226,11 @@ def _check_program(game: InstalledGame) -> None:
     if exe is None:
         return  # the plan says so, with the hint that fits
     if not game.path.is_dir():
-        raise ProgramMissingError(f"the folder of {game.title} is gone: {game.path}", hint=f"integ relocate {game.key} DIR")
+        raise ProgramMissingError(
+            f"the folder of {game.title} is gone: {game.path}", hint=f"bring its drive back, or integ uninstall {game.key}"
+        )
     if not exe.exists():
-        raise ProgramMissingError(f"{exe} is not there", hint=f"integ verify {game.key}")
+        raise ProgramMissingError(f"{exe} is not there", hint=f"integ uninstall {game.key}, and install it again")
     if exe.is_dir():
         raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {game.path} --exe FILE")
     if game.platform == "linux" and not os.access(exe, os.X_OK):

@@ -62,7 +62,7 @@ def play_lock(game_dir: Path, *, shared: bool = False, doing: str = "it is being
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="integ ps") from None
+            raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="end that first") from None
         yield handle
     finally:
         os.close(handle)
@@ -201,7 +201,7 @@ async def _wait(
     if asked:
         raise asyncio.CancelledError
     if outcome is None:
-        raise LaunchError(f"what watched over {plan.title} ended before the game did", hint="integ ps")
+        raise LaunchError(f"what watched over {plan.title} ended before the game did", hint="integ doctor")
     return outcome
 
 
@@ -251,12 +251,14 @@ def _start_failure(number: int, plan: LaunchPlan) -> LaunchError:
     program = plan.argv[0]
     if number in {errno.ENOENT, errno.ENOTDIR}:
         if not plan.cwd.is_dir():
-            return ProgramMissingError(f"the folder {plan.cwd} is not there", hint=f"integ verify {plan.key}")
+            return ProgramMissingError(f"the folder {plan.cwd} is not there", hint=f"integ uninstall {plan.key}, and install it again")
         if Path(program).exists():
             return ProgramMissingError(f"what {program} has to be run by is not there", hint="integ doctor")
-        return ProgramMissingError(f"{program} is not there", hint=f"integ verify {plan.key}")
+        return ProgramMissingError(f"{program} is not there", hint=f"integ uninstall {plan.key}, and install it again")
     if number in {errno.EACCES, errno.ENOEXEC, errno.EPERM}:
-        return NotExecutableError(f"{program} can't be executed: {os.strerror(number)}", hint=f"integ verify {plan.key}")
+        return NotExecutableError(
+            f"{program} can't be executed: {os.strerror(number)}", hint=f"integ uninstall {plan.key}, and install it again"
+        )
     return LaunchError(f"{program} could not be started: {os.strerror(number)}", hint="integ doctor")
 
 

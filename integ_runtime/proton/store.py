@@ -168,7 +168,7 @@ class ProtonStore:
         """
         build = await self._get(version)
         if build.source != "integ":
-            raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="integ steam tools")
+            raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
         from integ_runtime.proton.install import LOCK, clean_up, remove_tree
 
         def away() -> None:
@@ -200,7 +200,7 @@ class ProtonStore:
 
         build = await self._get(version)
         if build.source != "integ":
-            raise UsageError(f"{build.version} belongs to Steam, which verifies it by itself", hint="integ steam tools")
+            raise UsageError(f"{build.version} belongs to Steam, which verifies it by itself", hint="in Steam: Library, Tools, Properties")
         return await in_background(lambda stop: verify(build.path, stop), name=f"verify {build.version}")
 
     async def build_for(self, key: str | None, *, asked: str | None = None, required: str | None = None) -> InstalledBuild:
@@ -329,7 +329,7 @@ class ProtonStore:
             )
         pid = next(processes_from(build.path), None)
         if pid is not None:
-            raise WouldLoseDataError(f"{build.version} is running (process {pid})", hint="integ ps, integ stop GAME, or add --force")
+            raise WouldLoseDataError(f"{build.version} is running (process {pid})", hint="end that game, or add --force")
 
 
 def _size_of(folder: Path) -> int:

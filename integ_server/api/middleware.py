@@ -79,7 +79,7 @@ class Doorkeeper:
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         if (client and client[0] not in LOOPBACK) or name not in LOOPBACK or headers.keys() & _FORWARDED:
             raise PermissionDeniedError(
-                "this backend knows no sign-in of its own yet and answers this machine only", hint="run integ on the backend's machine"
+                "this backend knows no sign-in of its own yet and answers this machine only", hint="use it from the backend's own machine"
             )
 
 
