@@ -107,7 +107,7 @@ def _secret_service() -> Any | None:
     try:
         from keyring.backends.SecretService import Keyring
 
-        ring = Keyring()
+        ring: Any = Keyring()  # type: ignore[no-untyped-call]
         return ring if ring.priority > 0 else None
     except Exception:  # every keyring fails in its own way, and none of them may stop Integ
         return None

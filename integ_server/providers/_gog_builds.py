@@ -234,7 +234,7 @@ def _choose(builds: list[Build], wanted: DownloadRequest) -> Build:
     usable = [build for build in chosen if build.generation == _GENERATION]
     if not usable:
         raise UsageError(
-            "GOG has this game only in its oldest format, which Integ can't install", hint="integ install GAME --platform linux, where there is one"
+            "GOG has this game only in its oldest format, which Integ can't install", hint="integ install GAME --platform linux"
         )
     return usable[0]
 
