@@ -72,7 +72,7 @@ async def check_current(url: str) -> None:
         StorageError: It can't be read.
     """
     if await _found_revision(url) != known_revisions()[-1]:
-        raise UsageError("the database is not brought up to date for this version yet", hint="apply the migrations of integ_server/migrations first")
+        raise UsageError("the database is not brought up to date for this version yet", hint="apply its migrations first")
 
 
 async def _found_revision(url: str) -> str | None:
