@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -52,9 +52,11 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
             try:
                 yield
             finally:
-                looking.cancel()
-                with suppress(asyncio.CancelledError):
-                    await looking
+                # Let it come to its end, which takes a moment: a statement that is cancelled loses its connection.
+                _, pending = await asyncio.wait({looking}, timeout=1)
+                for task in pending:
+                    task.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
 
     app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
     app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import IntegrityError as UniqueViolation
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.requests import Request
@@ -101,6 +102,8 @@ def storage_error(error: DBAPIError) -> IntegError | None:
         return BusyError("the database is in use by another process for too long", hint="try again")
     if "unable to open database file" in said:
         return StorageError("the database file can't be opened", hint="integ doctor")
+    if isinstance(error, UniqueViolation):
+        return BusyError("another process changed the same thing at this very moment", hint="try again")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return StorageError("the database does not answer", hint="try again")
     return None

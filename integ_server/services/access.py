@@ -77,7 +77,7 @@ async def usable_login(backend: Backend, account_id: int, *, refused: str | None
             break
         if time.monotonic() > until:
             raise BusyError(f"another process is renewing the sign-in at {store.title}", hint="try again")
-        await asyncio.sleep(0.1)
+        await backend.outside(asyncio.sleep(0.1))
     try:
         fresh = await store.renew(login)
         await _keep(backend, account, fresh)

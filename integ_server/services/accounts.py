@@ -7,7 +7,7 @@ import secrets
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import (
@@ -15,6 +15,7 @@ from integ_server.contract.errors import (
     AuthenticationError,
     PermissionDeniedError,
     UsageError,
+    to_envelope,
 )
 from integ_server.contract.types import (
     AccountInfo,
@@ -145,7 +146,9 @@ async def sign_out(session: AsyncSession, user_id: str, provider: str | None, ac
         each.secret = each.access_token = each.access_expires_at = None
         each.state, each.removed_at = AccountState.SIGNED_OUT, now
         await session.flush()
-        await session.execute(delete(jobs).where(jobs.c.account_id == each.id, jobs.c.state == "queued"))
+        error = to_envelope(AccountNotFoundError("this account was signed out meanwhile", hint=f"integ login {each.provider}"))
+        waiting = update(jobs).where(jobs.c.account_id == each.id, jobs.c.state == "queued")
+        await session.execute(waiting.values(state="failed", stage="", error=error, finished_at=now))
         owned = library_entries.c.account_id == each.id, library_entries.c.removed_at.is_(None)
         keys = sorted((await session.execute(select(library_entries.c.game_key).where(*owned))).scalars())
         if keys:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from integ_server.cache import Cache
 from integ_server.contract.errors import NotFoundError
@@ -13,7 +13,13 @@ from integ_server.db import Database
 from integ_server.providers.base import GameProvider
 from integ_server.settings import ServerSettings
 
+T = TypeVar("T")
 LOCAL_USER = "local"
+MEANWHILE_EVERY_S = 0.5
+
+
+class StoppingError(Exception):
+    """The backend ends; what was asked of a store is broken off."""
 
 
 class SecretKeeper(Protocol):
@@ -38,6 +44,31 @@ class Backend:
     send: Callable[[str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def outside(self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], Awaitable[object]] | None = None) -> T:
+        """
+        Await *call*, which only asks a store; *meanwhile* is called twice a second until it answers.
+
+        A backend that ends breaks jobs off here and nowhere else: an SQLite statement that is cancelled keeps its transaction, and
+        with it everybody's write lock, until the last frame that knows its cursor is gone.
+
+        Raises:
+            StoppingError: The backend ends.
+        """
+        answer = asyncio.ensure_future(call)
+        ending = asyncio.ensure_future(self.stopping.wait())
+        try:
+            while not answer.done() and not ending.done():
+                await asyncio.wait({answer, ending}, timeout=MEANWHILE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+                if meanwhile is not None and not answer.done() and not ending.done():
+                    await meanwhile()
+            if answer.done():
+                return answer.result()
+            raise StoppingError
+        finally:
+            answer.cancel()
+            ending.cancel()
+            await asyncio.gather(answer, ending, return_exceptions=True)
 
     def get_store(self, slug: str) -> GameProvider:
         """

@@ -66,7 +66,9 @@ async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
     reset = since != 0 and not began_at <= since <= now_at
     if reset:
         since = 0
-    mine = (library_entries.c.user_id == user_id, library_entries.c.revision > since)
+    mine = [library_entries.c.user_id == user_id, library_entries.c.revision > since]
+    if since == 0:  # whoever knows nothing has nothing to forget
+        mine.append(library_entries.c.removed_at.is_(None))
     query = select(library_entries.c.game_key, library_entries.c.revision).where(*mine).order_by(library_entries.c.revision)
     rows = (await session.execute(query.limit(AN_ANSWER_HOLDS + A_REVISION_HOLDS))).all()
     upto, more = now_at, False
@@ -77,8 +79,7 @@ async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
         rows = [row for row in rows if row.revision < upto] + list((await session.execute(rest)).all())
         more = upto < now_at
     records = await _records(session, user_id, [row.game_key for row in rows])
-    releases = [each for each in records.releases if since or not each.removed]
-    return Changes(revision=upto, more=more, reset=reset, titles=records.titles, releases=releases)
+    return Changes(revision=upto, more=more, reset=reset, titles=records.titles, releases=records.releases)
 
 
 async def owned_games(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, ProviderUnavailableError
@@ -19,13 +19,15 @@ from integ_server.services import jobs as job_service
 from integ_server.services import library, titles
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name, is_game_id
-from integ_server.services.rows import in_parts, insert_rows, select_where_in
+from integ_server.services.rows import in_parts, insert_rows, select_where_in, update_rows
 
 AT_ONCE = 4
 ASK_AGAIN_AFTER = timedelta(days=7)
 """What a store did not know may be known then."""
 MOST_FAILURES = 3
 """Rounds in which not one batch was answered, before the rest is left for the next sync."""
+_TOLD = ("name", "sort", "match_name", "kind", "group_id", "parent_key", "platforms", "year", "required_proton", "details")
+"""The columns that an answer may change."""
 _LONGEST_DETAILS = 20_000
 _log = logging.getLogger("integ.metadata")
 
@@ -44,7 +46,7 @@ async def read_due(backend: Backend, job: Job) -> None:
         while ids := await _next_due(backend, job.provider, last, store.metadata_batch * AT_ONCE):
             last = ids[-1][0]
             await job_service.tell(backend, job.id, "matching", done, total)
-            answers, error = await _ask(store, [game_id for _, game_id in ids])
+            answers, error = await backend.outside(_ask(store, [game_id for _, game_id in ids]))
             failures = failures + 1 if error is not None and not answers else 0
             await _store(backend, job, answers, {game_id for _, game_id in ids})
             done += len(ids)
@@ -88,15 +90,17 @@ async def _store_answers(session: AsyncSession, provider: str, answers: dict[str
     """Write what differs; the keys of the releases whose facts changed or were told for the first time, siblings included."""
     now = datetime.now(UTC)
     changed: set[str] = set()
+    rows: list[dict[str, Any]] = []
     for row in await select_where_in(session, select(games), games.c.key, sorted(answers)):
         told = answers[row.key]
-        facts = _facts(provider, row, told) if told.found else {}
-        differing = {name: value for name, value in facts.items() if getattr(row, name) != value}
-        if differing or row.metadata_read_at is None:
+        was = {name: getattr(row, name) for name in _TOLD}
+        facts = was | _facts(provider, row, told) if told.found else was
+        if facts != was or row.metadata_read_at is None:
             changed.add(row.key)
-        book = {"metadata_read_at": now, "metadata_found": told.found or row.metadata_found}
         due = None if told.found else now + ASK_AGAIN_AFTER
-        await session.execute(update(games).where(games.c.key == row.key).values(**differing, **book, metadata_due_at=due))
+        book = {"metadata_read_at": now, "metadata_found": told.found or row.metadata_found, "metadata_due_at": due}
+        rows.append({"key": row.key, **facts, **book})
+    await update_rows(session, games, ("key",), rows)
     return changed | await _store_groups(session, answers.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from integ_server.contract.types import AccountState, JobInfo, SyncCounts, SyncR
 from integ_server.models.account import Account
 from integ_server.models.job import Job
 from integ_server.models.tables import accounts, games, jobs, library_entries
-from integ_server.providers.base import GameProvider, OwnedGame, ReadsMetadata, RenewsAccess
+from integ_server.providers.base import Credentials, GameProvider, OwnedGame, ReadsMetadata, RenewsAccess
 from integ_server.services import access, library, titles
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
@@ -28,7 +27,6 @@ MOST_GAMES = 200_000
 """No account has that many; a store that goes on and on is ill."""
 _PLATFORMS = ("linux", "windows", "mac")
 _MOST_MINUTES = 2**31 - 1
-_TELL_EVERY_S = 0.5
 _Entry: TypeAlias = "tuple[int, int | None, bool, bool]"
 """Minutes, last played in seconds since 1970, hidden, removed."""
 _Known: TypeAlias = "tuple[str, bool, str, str | None, list[str]]"
@@ -131,20 +129,20 @@ async def _whole_list(backend: Backend, job: Job, store: GameProvider) -> dict[s
         raise
 
 
-async def _read_list(backend: Backend, job: Job, store: GameProvider, login: Any) -> dict[str, OwnedGame]:
+async def _read_list(backend: Backend, job: Job, store: GameProvider, login: Credentials) -> dict[str, OwnedGame]:
     found: dict[str, OwnedGame] = {}
+
+    async def read() -> None:
+        async for game in store.owned_games(login):
+            if not is_game_id(game.provider_game_id) or (game.parent_id is not None and not is_game_id(game.parent_id)):
+                raise ProviderError(f"{store.title} sent a game with an odd id", hint=f"try again: integ sync {store.slug}")
+            key = f"{store.slug}:{game.provider_game_id}"
+            found[key] = _merged(found[key], game) if key in found else _cleaned(game)
+            if len(found) > MOST_GAMES:
+                raise ProviderError(f"{store.title} sent a library without an end", hint=f"try again: integ sync {store.slug}")
+
     await job_service.tell(backend, job.id, "reading")
-    told_at = time.monotonic()
-    async for game in store.owned_games(login):
-        if not is_game_id(game.provider_game_id) or (game.parent_id is not None and not is_game_id(game.parent_id)):
-            raise ProviderError(f"{store.title} sent a game with an odd id", hint=f"try again: integ sync {store.slug}")
-        key = f"{store.slug}:{game.provider_game_id}"
-        found[key] = _merged(found[key], game) if key in found else _cleaned(game)
-        if len(found) > MOST_GAMES:
-            raise ProviderError(f"{store.title} sent a library without an end", hint=f"try again: integ sync {store.slug}")
-        if time.monotonic() - told_at > _TELL_EVERY_S:
-            await job_service.tell(backend, job.id, "reading", len(found))
-            told_at = time.monotonic()
+    await backend.outside(read(), meanwhile=lambda: job_service.tell(backend, job.id, "reading", len(found)))
     return found
 
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware, Retries, ShutdownNotifications
 from dramatiq.worker import Worker
 
@@ -17,6 +18,7 @@ from integ_server.services.backend import Backend
 from integ_server.worker.actors import declare
 from integ_server.worker.runner import Runner
 
+_log = logging.getLogger("integ.worker")
 THREADS = 4
 _IDLE_MS = 250
 """How often an idle thread looks whether it is to end; a message wakes it at once."""
@@ -39,6 +41,14 @@ def make_broker(redis_url: str | None) -> dramatiq.Broker:
     return RedisBroker(url=redis_url, middleware=middleware)  # type: ignore[no-untyped-call]
 
 
+def _connection_errors(redis_url: str | None) -> tuple[type[Exception], ...]:
+    if redis_url is None:
+        return (BrokerConnectionError,)
+    from redis.exceptions import RedisError
+
+    return BrokerConnectionError, RedisError
+
+
 @asynccontextmanager
 async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterator[None]:
     """
@@ -51,11 +61,17 @@ async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterat
     runner = Runner(backend)
     send = declare(broker, runner.do_from_thread)
     workers: list[Worker] = []
+    unreachable = _connection_errors(backend.settings.redis_url)
 
     def send_and_start(kind: str, job_id: str, delay_s: float) -> None:
         if backend.stopping.is_set():
             return
-        send(kind, job_id, delay_s)
+        try:
+            send(kind, job_id, delay_s)
+        except unreachable:
+            # The row is stored, and that is what counts: a worker that looks for jobs nobody holds finds it.
+            _log.warning("the message about job %s could not be sent; it is taken up later", job_id)
+            return
         if consume and not workers:
             workers.append(Worker(broker, worker_threads=THREADS, worker_timeout=_IDLE_MS))
             workers[0].start()

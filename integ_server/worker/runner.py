@@ -14,9 +14,10 @@ from integ_server.contract.errors import IntegError, ProviderUnavailableError, S
 from integ_server.db import storage_error
 from integ_server.models.job import Job
 from integ_server.services import jobs, metadata, sync
-from integ_server.services.backend import Backend
+from integ_server.services.backend import Backend, StoppingError
 
 BEAT_EVERY_S = 10.0
+_END_WITHIN_S = 5.0
 _log = logging.getLogger("integ.worker")
 
 
@@ -62,13 +63,17 @@ class Runner:
             future.result()
 
     async def stop(self) -> None:
-        """Stop what runs, and give it back to whoever comes next."""
+        """
+        Stop what runs, and give it back to whoever comes next: at once, but for a renewed sign-in, which would be lost with the
+        answer, and what is just being written.
+        """
         self._backend.stopping.set()
-        every = [*self._tasks, *([self._beating] if self._beating else [])]
-        for task in every:
-            task.cancel()
-        if every:
-            await asyncio.wait(every, timeout=5)
+        running = {*self._tasks, *([self._beating] if self._beating else [])}
+        if running:
+            _, late = await asyncio.wait(running, timeout=_END_WITHIN_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _tracked(self, job_id: str) -> None:
         task = asyncio.current_task()
@@ -83,9 +88,9 @@ class Runner:
 
     async def _beat(self) -> None:
         """Show the jobs' other processes that this one lives, while it has something to do."""
-        while True:
-            await asyncio.sleep(BEAT_EVERY_S)
-            if not self._tasks:
+        while self._tasks:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._backend.stopping.wait(), BEAT_EVERY_S)
                 return
             try:
                 await jobs.beat(self._backend)
@@ -93,7 +98,7 @@ class Runner:
                 _log.warning("the database did not take a heartbeat: %s", type(error.orig).__name__)
 
     async def _do(self, job_id: str) -> None:
-        job = None
+        job, is_cancelled = None, False
         try:
             job = await jobs.claim(self._backend, job_id)
             if job is None:
@@ -102,9 +107,10 @@ class Runner:
                 await sync.pull_account(self._backend, job)
             else:
                 await metadata.read_due(self._backend, job)
-        except asyncio.CancelledError:
+        except StoppingError:
             await jobs.hand_back(self._backend, job_id)
-            raise
+        except asyncio.CancelledError:
+            is_cancelled = True  # and out of here first: while the exception lives, so may a transaction that holds the lock
         except jobs.ClaimLostError:
             _log.info("job %s was taken over by another process", job_id)
         except ProviderUnavailableError as busy:
@@ -122,6 +128,10 @@ class Runner:
         except Exception as error:
             _log.exception("job %s ended with a bug", job_id)
             await jobs.fail(self._backend, job_id, IntegError(f"an unexpected {type(error).__name__} ended the job", hint="see the log"))
+
+        if is_cancelled:
+            await jobs.hand_back(self._backend, job_id)
+            raise asyncio.CancelledError
 
     async def _fail_on_database(self, job_id: str, error: DBAPIError) -> None:
         """A full disk may not even take the note that it is full; then the job stays, and is taken up by the next start."""

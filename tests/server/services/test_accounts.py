@@ -9,7 +9,7 @@ import pytest
 from integ_server.contract.errors import AccountNotFoundError, AuthenticationError, NotFoundError, PermissionDeniedError, UsageError
 from integ_server.contract.types import SignInAnswer, SignInStart, SignInWay
 from integ_server.models.tables import users
-from integ_server.services import accounts
+from integ_server.services import accounts, jobs
 from tests.fakes import Shelf, fake_store, owned
 from tests.server.conftest import OpenPlayer, Player
 
@@ -198,3 +198,14 @@ async def test_a_store_with_keys_says_so_until_the_backend_has_one(open_player: 
 
     having: Player = await open_player({"steam": steam}, steam_api_key="0" * 32)
     assert not accounts.provider_infos(having.backend)[0].needs_api_key
+
+
+async def test_signing_out_ends_a_job_that_waits_so_that_whoever_watches_it_hears(open_player: OpenPlayer) -> None:
+    player = await _a_player(open_player)
+    await player.sign_in("fake", "ann")
+    (job_id,) = await player.start()
+    await player.sign_out()
+    async with player.backend.db.reading() as session:
+        job = await jobs.get_job(session, player.user, job_id)
+    assert (job.state, (job.error or {})["error"]) == ("failed", "AccountNotFoundError")
+    assert await jobs.claim(player.backend, job_id) is None

@@ -3,24 +3,27 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import dramatiq
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from integ_server.contract.errors import AuthenticationError, ProviderError, ProviderUnavailableError, RateLimitedError
 from integ_server.contract.types import SyncRequest
+from integ_server.models.tables import accounts as accounts_table
 from integ_server.models.tables import jobs as jobs_table
 from integ_server.providers import providers
 from integ_server.providers.base import GameProvider
-from integ_server.services import jobs, sync
+from integ_server.services import access, jobs, sync
 from integ_server.worker.broker import open_workers
 from tests.conftest_sandbox import RunningSandbox
 from tests.fakes import Shelf, fake_store, owned, told
@@ -141,6 +144,55 @@ async def test_an_app_that_ends_in_the_middle_hands_its_job_back_and_the_next_on
         assert done[0].state == "done" and len((await player.everything()).releases) == 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_apps_that_end_at_any_moment_leave_a_whole_library_no_lock_and_no_job_of_theirs(sqlite_url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    shelf = Shelf(games={"ann": []}, metadata={str(number): told(str(number), year=1990 + number % 30) for number in range(400)})
+    stores = {"fake": fake_store(shelf)}
+    for turn in range(8):
+        shelf.games["ann"] = [owned(str(number), playtime_min=rng.randint(0, 2)) for number in range(rng.randint(1, 400))]
+        async with working(sqlite_url, stores) as player:
+            if turn == 0:
+                await player.sign_in("fake", "ann")
+            await player.start()
+            for _ in range(rng.randint(0, 300)):
+                await asyncio.sleep(0)
+        async with player_on(sqlite_url, stores) as looking:
+            left = await rows(looking)
+            assert [each for each in left if each.owner and each.state not in OVER] == []
+            assert [each.error for each in left if each.state == "failed"] == []
+            whole = await looking.everything()
+            assert {each.title_id for each in whole.releases} == {each.id for each in whole.titles}
+    async with working(sqlite_url, stores) as player:
+        await jobs.take_up(player.backend)
+        await player.start()
+        await finished(player)
+        told_now = await player.everything()
+    assert {each.key for each in told_now.releases} == {f"fake:{each.provider_game_id}" for each in shelf.games["ann"]}
+
+
+async def test_a_renewal_is_not_broken_off_by_the_end_of_the_app(sqlite_url: str) -> None:
+    shelf, reached, go_on = Shelf(games={"ann": [owned("1")]}), asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        reached.set()
+        await go_on.wait()
+
+    shelf.before_renewal = slowly
+    stores = {"fake": fake_store(shelf, renews=True)}
+    async with player_on(sqlite_url, stores) as player:
+        async with open_workers(player.backend):
+            await player.sign_in("fake", "ann")
+            async with player.backend.db.writing.begin() as session:
+                await session.execute(update(accounts_table).values(access_expires_at=datetime.now(UTC)))
+            await player.start()
+            await asyncio.wait_for(reached.wait(), 20)
+            asyncio.get_running_loop().call_later(0.2, go_on.set)
+        shelf.before_renewal = None
+        assert (await access.usable_login(player.backend, 1)).secret == "refresh-1"
+        assert shelf.renewals == 1
+
+
 async def test_two_apps_in_one_process_keep_their_jobs_apart(sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     default = dramatiq.get_broker()
     shelves = [Shelf(games={"ann": [owned("1", name)]}) for name in ("One", "Two")]
@@ -240,3 +292,16 @@ def test_a_worker_that_is_told_nonsense_says_so_in_one_line(tmp_path: Path) -> N
     ended = subprocess.run(words, input="{}", text=True, cwd=ROOT, capture_output=True, timeout=60, env=environ, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: ") and ended.stderr.count("\n") == 1
+
+
+async def test_a_redis_that_is_gone_costs_no_stored_job(sqlite_url: str, tmp_path: Path) -> None:
+    shelf = Shelf(games={"ann": [owned("1")]})
+    stores = {"fake": fake_store(shelf)}
+    async with player_on(sqlite_url, stores) as player:
+        await player.sign_in("fake", "ann")
+    served = {"is_embedded": False, "redis_url": f"unix://{tmp_path}/nobody"}
+    async with player_on(sqlite_url, stores, **served) as asking, open_workers(asking.backend, consume=False):
+        (job_id,) = await asking.start()
+    async with working(sqlite_url, stores) as player:
+        assert await jobs.take_up(player.backend) == [job_id]
+        assert (await finished(player))[0].state == "done"
