@@ -38,6 +38,7 @@ LOCK = ".integ.lock"
 _PARTS = ".integ-download"
 _CHUNKS_WAITING = 8
 _UNPACKED_TO_ARCHIVE = 3
+_EARLY_SYNC_BYTES = 160 << 20
 _NO_LINKS = {"vfat", "msdos", "exfat", "fuse.exfat", "umsdos"}
 
 
@@ -235,20 +236,47 @@ def _pass_through(transfer: Transfer, work: Path, stop: Stop, limits: Limits | N
     unpacker = threading.Thread(target=run, name="unpack", daemon=True)
     unpacker.start()
     chunks = transfer.chunks()
+    early = _EarlySync(work)
     try:
         for chunk in chunks:
             if not channel.give(chunk):
                 break
+            early.passed(len(chunk))
         channel.end(whole=True)
     except BaseException:
         channel.end(whole=False)
         raise
     finally:
         unpacker.join()
+        early.join()
         chunks.close()  # type: ignore[attr-defined]
     if failed:
         raise failed[0]
     return result[0]
+
+
+class _EarlySync:
+    """Begins to write to the disk while there is still something to unpack, so that little is left for the sync at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bytes = 0
+        self._thread: threading.Thread | None = None
+
+    def passed(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes >= _EARLY_SYNC_BYTES and (self._thread is None or not self._thread.is_alive()):
+            self._bytes = 0
+            self._thread = threading.Thread(target=self._sync, name="early sync", daemon=True)
+            self._thread.start()
+
+    def join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _sync(self) -> None:
+        with suppress(StorageError):  # the sync at the end tells it
+            sync_to_disk(self._folder)
 
 
 class _Channel:

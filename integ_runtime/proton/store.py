@@ -95,8 +95,8 @@ class ProtonStore:
         return await self._install(fresh, unverified=unverified, report=report)
 
     async def _install(self, archive: Archive, *, unverified: bool, report: Report) -> InstallOutcome:
+        from integ_runtime.downloads.throttle import open_door
         from integ_runtime.proton.install import Order, install
-        from integ_server.upstream import BulkDoor
 
         checksum = None
         if not await asyncio.to_thread((self._tools / version_name(archive.tag, archive.arch) / "proton").is_file):
@@ -106,7 +106,7 @@ class ProtonStore:
                     f"nobody publishes a checksum of {archive.tag}",
                     hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
                 )
-        with BulkDoor(self._settings.upstream_url) as door:
+        with open_door(self._settings) as door:
             return await install(Order(archive, get_family(archive.family), checksum), self._tools, door=door, report=report)
 
     async def _changed_since(self, archive: Archive) -> Archive | None:

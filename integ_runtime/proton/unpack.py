@@ -19,7 +19,8 @@ from integ_runtime.proton.archive import Limits, Member, TarStream, inflate
 from integ_runtime.proton.builds import is_safe_name
 from integ_server.contract.errors import IntegrityError, StorageError
 
-WRITERS = 2
+WRITERS = 1 if (os.cpu_count() or 1) <= 2 else 2
+"""More of them wait for each other in the file system: on two cores a second one costs more than it brings."""
 _IN_FLIGHT_BYTES = 48 << 20
 _BATCH_BYTES = 1 << 20
 _BATCH_FILES = 64
