@@ -47,10 +47,16 @@ _LONGEST_ANSWER = 16_384
 def provider_infos(backend: Backend) -> list[ProviderInfo]:
     found = []
     for slug, store in sorted(backend.stores.items()):
-        key_page = str(getattr(store, "key_page", ""))
+        key_page = _key_page(backend, store)
         needs_key = bool(key_page) and not getattr(backend.settings, f"{slug}_api_key", "")
         found.append(ProviderInfo(slug=slug, title=store.title, ways=list(store.ways), needs_api_key=needs_key, api_key_page=key_page))
     return found
+
+
+def _key_page(backend: Backend, store: object) -> str:
+    """Where a player gets a key for *store*, as an address for their browser; empty for stores without."""
+    page = str(getattr(store, "key_page", ""))
+    return rewritten(page, backend.settings.upstream_url) if page else ""
 
 
 async def begin(backend: Backend, user_id: str, provider: str, start: SignInStart) -> SignInPage:
@@ -91,10 +97,8 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
         raise UsageError("that is too long for a sign-in", hint=f"integ login {provider}")
     return_to = await _take_state(backend, user_id, provider, answer)
     if answer.way is SignInWay.OPENID and _needs_key(backend, provider) and not answer.api_key:
-        page = str(getattr(store, "key_page", ""))
-        raise AuthenticationError(
-            f"reading a {store.title} library needs a Web API key", hint=f"get one at {page}, then: integ login {provider}"
-        )
+        told = f"get one at {_key_page(backend, store)}, then: integ login {provider}"
+        raise AuthenticationError(f"reading a {store.title} library needs a Web API key", hint=told)
     nonce_of = getattr(store, "nonce_of", None)
     nonce = nonce_of(answer.query) if nonce_of is not None and answer.way is SignInWay.OPENID else None
     if nonce and not await backend.cache.add(f"nonce/{provider}/{nonce}", "1", NONCE_LIVES_S):
