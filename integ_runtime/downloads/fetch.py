@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.downloads.background import Reporter, Stop, in_background
+from integ_runtime.downloads.body import Body
 from integ_runtime.progress import Progress, Report, unheard
 from integ_server.contract.errors import (
     BusyError,
@@ -56,6 +57,9 @@ class Source:
     checksum: Checksum | None = None
     identity: str = ""
     """Tells this content from another one at the same address; a part that was begun under another identity is thrown away."""
+    sender: str = "the server"
+    what: str = "the file"
+    """Who sends what, for messages."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -110,12 +114,17 @@ class Transfer:
             yield from self._arrive(handle)
             self._check()
         except IntegrityError:
-            drop_part(self.part)
+            self._drop()
             raise
         finally:
             os.close(handle)
             if not self._here:  # nothing worth keeping
-                drop_part(self.part)
+                self._drop()
+
+    def _drop(self) -> None:
+        """Forget the part; not once it is time to stop, when it may already be that of the next attempt."""
+        if not self._stop.is_set:
+            drop_part(self.part)
 
     def _begin(self, handle: int) -> None:
         """Keep what an earlier attempt left when its note says that it is of the same content."""
@@ -168,13 +177,16 @@ class Transfer:
                     raise StalePartError("what was fetched before is not part of what is there now")
                 return
             answer.raise_for_status()
+            body = Body(answer)
+            if body.is_a_page():  # looked at first: its size and sum say nothing against what was fetched before
+                raise ProviderError(f"{self.source.sender} sent a web page instead of {self.source.what}", hint="try again later")
             self._learn(answer)
             if answer.start < asked_from:  # the range was not heard: the beginning comes again
-                self._compare_beginning(answer, handle, asked_from)
+                self._compare_beginning(body, handle, asked_from)
             size = _SMALL_CHUNK
             while True:
                 began = time.monotonic()
-                chunk = answer.read(size)
+                chunk = body.read(size)
                 # Large reads are quick; small ones keep a slow line's progress moving and its end near.
                 size = _SMALL_CHUNK if time.monotonic() - began > _SLOW_S else min(size * 4, _CHUNK)
                 self._stop.check()
@@ -204,11 +216,11 @@ class Transfer:
         elif self.size_bytes != answer.total_bytes:
             raise IntegrityError(f"the source holds {answer.total_bytes} bytes instead of {self.size_bytes}")
 
-    def _compare_beginning(self, answer: BulkAnswer, handle: int, length: int) -> None:
+    def _compare_beginning(self, body: Body, handle: int, length: int) -> None:
         """Those who unpack already have the first *length* bytes: they must be the same."""
         at = 0
         while at < length:
-            chunk = answer.read(min(_CHUNK, length - at))
+            chunk = body.read(min(_CHUNK, length - at))
             self._stop.check()
             if not chunk:
                 raise ProviderUnavailableError("the download ended early")

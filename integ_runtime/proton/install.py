@@ -173,6 +173,7 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
                     work.rename(tools / order.version)
             break
         except IntegrityError:
+            stop.check()
             fetched += transfer.bytes_fetched
             drop_part(part)
             if attempt == 2 or not transfer.resumed:

@@ -201,28 +201,42 @@ async def test_a_long_pause_is_told_rather_than_waited_for(outside: Outside, tmp
 
 
 async def test_cancelling_keeps_the_part_and_ends_at_once(outside: Outside, tmp_path: Path) -> None:
-    arrived, release = threading.Event(), threading.Event()
+    release, coming = threading.Event(), asyncio.Event()
+    outside.reply = lambda asked: Reply(200, BODY, cut_after=200_000, then=lambda: release.wait(30))
+    with BulkDoor(outside.url) as door:
+        running = asyncio.create_task(fetch(WHOLE, tmp_path / "big.bin", door=door, report=lambda _: coming.set()))
+        await coming.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    kept = (tmp_path / "big.bin.part").read_bytes()
+    assert kept and kept == BODY[: len(kept)]
+    outside.reply = outside.honest
+    await bring(outside, tmp_path / "big.bin")  # though the thread of the first attempt still waits for its connection
+    release.set()
+    assert (tmp_path / "big.bin").read_bytes() == BODY
 
-    def stalling(asked: Asked) -> Reply:
-        def stall() -> None:
-            arrived.set()
-            release.wait(30)
 
-        return Reply(200, BODY, cut_after=200_000, then=stall)
+async def test_an_attempt_that_was_left_behind_does_not_touch_the_next_one(outside: Outside, tmp_path: Path) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def stalling(_: Asked) -> Reply:
+        asked.set()
+        release.wait(30)
+        return Reply(416)
 
     outside.reply = stalling
-    heard: list[Progress] = []
-    running = asyncio.create_task(bring(outside, tmp_path / "big.bin", heard=heard))
-    await asyncio.to_thread(arrived.wait, 30)
+    running = asyncio.create_task(bring(outside, tmp_path / "big.bin"))
+    await asyncio.to_thread(asked.wait, 30)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+    begun(tmp_path / "big.bin", BODY[:100_000])
+    left = [thread for thread in threading.enumerate() if thread.name == "fetch big.bin"]
     release.set()
-    kept = (tmp_path / "big.bin.part").read_bytes()
-    assert kept == BODY[: len(kept)]
-    outside.reply = outside.honest
-    await bring(outside, tmp_path / "big.bin")
-    assert (tmp_path / "big.bin").read_bytes() == BODY
+    for thread in left:
+        await asyncio.to_thread(thread.join, 30)
+    assert left and (tmp_path / "big.bin.part").read_bytes() == BODY[:100_000]
 
 
 async def test_two_at_once_to_one_place_are_one_too_many(outside: Outside, tmp_path: Path) -> None:
@@ -261,3 +275,22 @@ async def test_a_link_in_the_part_files_place_is_not_followed(outside: Outside, 
     with pytest.raises(StorageError):
         await bring(outside, tmp_path / "big.bin")
     assert (tmp_path / "precious").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Reply(200, b"\n<!DOCTYPE html><p>temporarily blocked</p>"),
+        Reply(200, b"<HTML>" + b"x" * (len(BODY) - 6)),
+        Reply(200, b"busy", {"Content-Type": "text/html; charset=utf-8"}),
+        Reply(206, b"busy", {"Content-Type": "text/html", "Content-Range": f"bytes 100000-{len(BODY) - 1}/{len(BODY)}"}),
+    ],
+)
+async def test_a_web_page_is_no_damaged_file_and_costs_nothing_of_what_came_before(outside: Outside, tmp_path: Path, page: Reply) -> None:
+    part = begun(tmp_path / "big.bin", BODY[:100_000])
+    outside.reply = lambda asked: page
+    with pytest.raises(ProviderError, match="the server sent a web page instead of the file"):
+        await bring(outside, tmp_path / "big.bin")
+    assert part.read_bytes() == BODY[:100_000]
+    outside.reply = outside.honest
+    assert (await bring(outside, tmp_path / "big.bin")).bytes_fetched == len(BODY) - 100_000
