@@ -29,7 +29,7 @@ class RuntimeSettings:
     library_dirs: tuple[Path, ...] = ()
     """Where games are installed; the first is the default. Empty: `~/Games`."""
     bandwidth_limit: int | None = None
-    """Bytes a second for all downloads together; None is no limit. Written as 4M, 500K or plain bytes."""
+    """Bytes a second for all downloads of one process together; None is no limit. Written as 4M, 500K or plain bytes."""
     github_token: str = field(default="", repr=False)
     """Lifts GitHub's 60 requests an hour."""
     steam_api_key: str = field(default="", repr=False)

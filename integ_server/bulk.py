@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urljoin, urlsplit
 
 from integ_server.addresses import check_outside, host_of, original, rewritten
@@ -24,6 +24,18 @@ _PRIVATE = {"authorization", "cookie", "x-gog-library-cert", "proxy-authorizatio
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 
 
+class Throttle(Protocol):
+    """Holds transfers back; asked by whichever thread reads."""
+
+    def portion(self, n: int) -> int:
+        """How much of *n* bytes to read at once: little enough that no wait for it is long."""
+        ...
+
+    def passed(self, count: int) -> None:
+        """Come back when *count* more bytes may have arrived."""
+        ...
+
+
 class BulkAnswer:
     """
     An answer whose body is read as it comes.
@@ -32,9 +44,12 @@ class BulkAnswer:
     callers. `raise_for_status` turns what is no body into a `ProviderError`.
     """
 
-    def __init__(self, response: BaseHTTPResponse, host: str, *, start: int, total_bytes: int | None) -> None:
+    def __init__(
+        self, response: BaseHTTPResponse, host: str, *, start: int, total_bytes: int | None, throttle: Throttle | None = None
+    ) -> None:
         self._response = response
         self._host = host
+        self._throttle = throttle
         self.status = response.status
         self.start = start
         """Where in the whole the body begins; 0 when a range was asked for and not given."""
@@ -53,7 +68,7 @@ class BulkAnswer:
 
     def read(self, n: int) -> bytes:
         """
-        Up to *n* bytes, as soon as that many are there; empty at the end.
+        Up to *n* bytes, as soon as that many are there, or as many as the throttle lets through at once; empty at the end.
 
         Raises:
             ProviderUnavailableError: The connection broke off, stalled, or ended early.
@@ -61,9 +76,12 @@ class BulkAnswer:
         import urllib3
 
         try:
-            return self._response.read(n, decode_content=False)
+            part: bytes = self._response.read(self._throttle.portion(n) if self._throttle else n, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ProviderUnavailableError(f"{self._host} broke off the transfer") from error
+        if self._throttle:
+            self._throttle.passed(len(part))
+        return part
 
     def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
         """The rest of the body in parts of at most *size* bytes; raises as `read` does."""
@@ -74,9 +92,10 @@ class BulkAnswer:
 class BulkDoor:
     """Opens addresses for reading; may be shared by threads. At most ten connections to an original host at once."""
 
-    def __init__(self, upstream_url: str | None = None, *, version: str = "") -> None:
+    def __init__(self, upstream_url: str | None = None, *, version: str = "", throttle: Throttle | None = None) -> None:
         self._upstream_url = upstream_url.rstrip("/") if upstream_url else None
         self._version = version
+        self._throttle = throttle
         self._lock = threading.Lock()
         self._pools: dict[str | None, PoolManager] = {}
         self._places: dict[str, threading.BoundedSemaphore] = {}
@@ -122,7 +141,7 @@ class BulkDoor:
             with self._place(host), self._asked(url, host, asked, read_timeout_s) as response:
                 target = self._redirect_target(url, response)
                 if target is None:
-                    yield _checked(response, host, start, ranged="Range" in asked)
+                    yield _checked(response, host, start, ranged="Range" in asked, throttle=self._throttle)
                     return
             if host_of(target) != host:
                 asked = {name: value for name, value in asked.items() if name.lower() not in _PRIVATE}
@@ -193,7 +212,7 @@ class BulkDoor:
         return f"https://{target[7:]}" if target[:7].lower() == "http://" else target
 
 
-def _checked(response: BaseHTTPResponse, host: str, start: int, *, ranged: bool) -> BulkAnswer:
+def _checked(response: BaseHTTPResponse, host: str, start: int, *, ranged: bool, throttle: Throttle | None) -> BulkAnswer:
     status = response.status
     asked_s = retry_after_s(response.headers.get("Retry-After"))
     if status == 429:
@@ -204,9 +223,9 @@ def _checked(response: BaseHTTPResponse, host: str, start: int, *, ranged: bool)
         found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
         if not ranged or found is None or int(found[1]) != start or int(found[2]) < start:
             raise ProviderError(f"{host} sent another part than the one asked for")
-        return BulkAnswer(response, host, start=start, total_bytes=None if found[3] == "*" else int(found[3]))
+        return BulkAnswer(response, host, start=start, total_bytes=None if found[3] == "*" else int(found[3]), throttle=throttle)
     if status != 200 and not 400 <= status < 500:
         raise ProviderError(f"{host} answered {status}")
     length = response.headers.get("Content-Length", "")
     whole = int(length) if status == 200 and length.isascii() and length.isdigit() and len(length) < 19 else None
-    return BulkAnswer(response, host, start=0, total_bytes=whole)
+    return BulkAnswer(response, host, start=0, total_bytes=whole, throttle=throttle)

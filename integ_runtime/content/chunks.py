@@ -16,12 +16,13 @@ from isal import isal_zlib
 from integ_runtime.content.depot import Chunk, chunk_url, in_order
 from integ_runtime.content.sums import chunk_matches
 from integ_runtime.downloads.background import Stop
+from integ_runtime.downloads.body import Body
 from integ_runtime.downloads.fetch import storage_errors
 from integ_server.contract.errors import IntegError, IntegrityError, ProviderError, ProviderUnavailableError
 
 if TYPE_CHECKING:
     from integ_server.contract.types import CdnEndpoint
-    from integ_server.upstream import BulkAnswer, BulkDoor
+    from integ_server.upstream import BulkDoor
 
 WORKERS = 8
 """Below the ten connections a host that GOG's own rules of thumb allow."""
@@ -217,21 +218,24 @@ class ChunkFetcher:
         with self._door.open(url) as answer:
             if answer.status != 200:
                 return 404 if answer.status == 206 else answer.status
+            body = Body(answer)
+            if body.is_a_page():
+                raise ProviderUnavailableError("the store sent a web page instead of the game's files", hint="try again later")
             if answer.total_bytes is not None and answer.total_bytes != chunk.compressed_size:
                 raise _CorruptError
             with storage_errors(part):
                 handle = os.open(part, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                self._inflate(answer, handle, part, chunk, at)
+                self._inflate(body, handle, part, chunk, at)
             finally:
                 os.close(handle)
         return 200
 
-    def _inflate(self, answer: BulkAnswer, handle: int, part: Path, chunk: Chunk, at: int) -> None:
+    def _inflate(self, body: Body, handle: int, part: Path, chunk: Chunk, at: int) -> None:
         stream: Any = isal_zlib.decompressobj()
         raw, packed = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False)
         taken = written = 0
-        for piece in answer.chunks(_PIECE):
+        for piece in body.chunks(_PIECE):
             self._check()
             taken += len(piece)
             packed.update(piece)

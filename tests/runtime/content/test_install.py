@@ -335,13 +335,23 @@ async def test_a_damaged_chunk_is_fetched_again(offered: Shop) -> None:
 
 async def test_a_chunk_that_stays_damaged_is_an_integrity_failure(offered: Shop) -> None:
     bad = md5_of_last_chunk(offered, "data\\water.pak")
-    for body in (b"", b"<html>blocked</html>", zip_bomb()):
+    for body in (b"", b"damaged", zip_bomb()):
         offered.cdn.fault = lambda path, body=body: body if path.endswith(bad) else None
         with pytest.raises(IntegrityError):
             await offered.games.install("gog:1")
         assert not (offered.folder / "data" / "water.pak").exists()
     with pytest.raises(NotFoundError):
         offered.installed.get("gog:1")
+
+
+async def test_a_web_page_in_place_of_a_chunk_is_the_store_s_fault(offered: Shop) -> None:
+    bad = md5_of_last_chunk(offered, "data\\water.pak")
+    offered.cdn.fault = lambda path: b"<html>blocked</html>" if path.endswith(bad) else None
+    with pytest.raises(ProviderUnavailableError, match="a web page"):
+        await offered.games.install("gog:1")
+    offered.cdn.fault = lambda path: None
+    await offered.games.install("gog:1")
+    assert offered.tree() == unixed(FILES)
 
 
 def zip_bomb() -> bytes:
@@ -498,7 +508,7 @@ async def test_a_game_is_put_where_it_is_asked_to_be_and_stays_there(offered: Sh
     assert done["path"] == str(tmp_path / "big disk" / "Tea Time")
     with pytest.raises(UsageError) as caught:
         await offered.games.install("gog:1", InstallOptions(directory=tmp_path / "other"))
-    assert caught.value.hint.startswith("integ move")
+    assert caught.value.hint.startswith("integ uninstall gog:1")
     assert (await offered.games.install("gog:1"))["path"] == done["path"]
 
 
