@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime.content import imports
 from integ_runtime.content.install import Installation
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key, is_key
+from integ_runtime.content.installer_files import names_of
 from integ_runtime.content.plan import InstallOptions, check_place, choose_place, dry_run
 from integ_runtime.content.uninstall import purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
@@ -96,9 +97,7 @@ class Games:
             async def again() -> DownloadPlan:
                 return await self._ask(key, replace(wanted, build=plan.build or wanted.build))
 
-            work = Installation(
-                plan, place, before, self._installed, upstream_url=self._settings.upstream_url, again=again, branch=options.branch or ""
-            )
+            work = Installation(plan, place, before, self._installed, settings=self._settings, again=again, branch=options.branch or "")
             done = await work.run(report)
             return _result(done.game, files=done.files, fetched=done.bytes_fetched)
 
@@ -218,8 +217,8 @@ def _with_before(options: InstallOptions, before: InstalledGame | None) -> Insta
 
 
 def _same_content(before: InstalledGame, plan: DownloadPlan) -> bool:
-    now = (plan.build, plan.version, plan.platform, plan.language, tuple(sorted(plan.dlc)))
-    return now == (before.build, before.version, before.platform, before.language, tuple(sorted(before.dlc)))
+    now = (plan.build, plan.version, plan.platform, plan.language, tuple(sorted(plan.dlc)), names_of(plan))
+    return now == (before.build, before.version, before.platform, before.language, tuple(sorted(before.dlc)), before.installers)
 
 
 def _result(game: InstalledGame, *, files: int, fetched: int) -> dict[str, Any]:

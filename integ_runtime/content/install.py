@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from integ_runtime.content import imports, linux_installer
 from integ_runtime.content.chunks import Links
 from integ_runtime.content.galaxy import GalaxyBuild, Moved, with_has
 from integ_runtime.content.installed import InstalledGame, InstalledGames
+from integ_runtime.content.installer_files import InstallerFiles, names_of
 from integ_runtime.content.ledger import LEDGER, Entry, Ledger, Root, drop_ledger
 from integ_runtime.content.names import STAGING, Parts
 from integ_runtime.content.plan import Place
@@ -22,8 +22,10 @@ from integ_runtime.content.trash import Trash
 from integ_runtime.content.tree import Tree
 from integ_runtime.content.uninstall import roots_of
 from integ_runtime.downloads.background import Stop, in_background
-from integ_runtime.downloads.fetch import Checksum, Source, check_space, fetch, storage_errors
+from integ_runtime.downloads.fetch import check_space, storage_errors
+from integ_runtime.downloads.throttle import open_door
 from integ_runtime.progress import Progress, Report
+from integ_runtime.settings import RuntimeSettings
 from integ_server.contract.errors import IntegrityError, ProviderError, ProviderUnavailableError, utc_now_text
 
 if TYPE_CHECKING:
@@ -50,14 +52,14 @@ class Installation:
         before: InstalledGame | None,
         installed: InstalledGames,
         *,
-        upstream_url: str | None,
+        settings: RuntimeSettings,
         again: Callable[[], Awaitable[DownloadPlan]],
         branch: str = "",
     ) -> None:
         self._plan = plan
         self._before = before
         self._installed = installed
-        self._upstream_url = upstream_url
+        self._settings = settings
         self._again = again
         self._folder = installed.folder(plan.key)
         self._game = InstalledGame(
@@ -71,6 +73,7 @@ class Installation:
             version=plan.version,
             language=plan.language,
             dlc=tuple(plan.dlc),
+            installers=names_of(plan),
             branch=branch or (before.branch if before else ""),
             library_root=place.library_root,
         )
@@ -79,9 +82,7 @@ class Installation:
         self._stage = "download"
 
     async def run(self, report: Report) -> Installed:
-        from integ_server.upstream import BulkDoor
-
-        with BulkDoor(self._upstream_url) as door:
+        with open_door(self._settings) as door:
             telling = asyncio.create_task(self._tell(report))
             try:
                 if self._plan.kind == "galaxy":
@@ -97,7 +98,12 @@ class Installation:
         loop = asyncio.get_running_loop()
 
         def renew() -> dict[str, list[CdnEndpoint]]:
-            return asyncio.run_coroutine_threadsafe(self._fresh(), loop).result(_RENEWAL_S).endpoints
+            asked = asyncio.run_coroutine_threadsafe(self._fresh(), loop)
+            try:
+                return asked.result(_RENEWAL_S).endpoints
+            except TimeoutError:
+                asked.cancel()
+                raise ProviderUnavailableError("the store takes too long to renew its links") from None
 
         def work(stop: Stop) -> Installed:
             build = GalaxyBuild(self._plan, self._roots, door)
@@ -113,53 +119,42 @@ class Installation:
 
     async def _linux_installer(self, door: BulkDoor, report: Report) -> Installed:
         staging = self._game.path / STAGING
-        told = self._plan.installer
-        facts = (told.file_name, told.md5, told.size_bytes, self._plan.version) if told else ()
-        installer = staging / f"installer-{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.sh"
-        self._claim()
+        files = InstallerFiles(self._plan, staging, door, self._fresh)
+        if self._before is None or not self._before.whole:
+            self._claim()  # else what is there can be played until the first of it is replaced
         with storage_errors(staging):
             staging.mkdir(parents=True, exist_ok=True)
 
         def work(stop: Stop, fetched: int) -> Installed:
-            linux_installer.check_head(installer)
-            with linux_installer.opened(installer) as archive:
-                wanted = linux_installer.members(archive, installer.stat().st_size)
-                entries = [member.entry() for member in wanted]
-                size = sum(member.size_bytes for member in wanted)
-                self._stage, self._moved.done, self._moved.total = "unpack", 0, size
-                with self._writing(entries, stop) as (planned, tree):
-                    linux_installer.unpack(archive, wanted, planned, tree=tree, moved=self._moved.add, check=stop.check)
-            return self._finish(entries, size, fetched)
+            try:
+                return self._lay_down(files.paths, fetched, stop)
+            except (IntegrityError, ProviderError):
+                for each in files.paths:
+                    each.unlink(missing_ok=True)  # not to be taken for a whole one the next time
+                raise
 
         try:
-            fetched = await self._fetch_installer(installer, door, report)
+            fetched = await files.fetch(report)
             return await in_background(lambda stop: work(stop, fetched), name=f"install {self._plan.key}")
-        except (IntegrityError, ProviderError) as error:
-            if not isinstance(error, ProviderUnavailableError) or installer.exists():
-                installer.unlink(missing_ok=True)  # not to be taken for a whole one the next time
-            raise
         finally:
             self._abandon()
 
-    async def _fetch_installer(self, target: Path, door: BulkDoor, report: Report) -> int:
-        """The installer's file, fetched on from where an earlier attempt ended; with fresh links once, when the signed ones ran out."""
-        plan = self._plan
-        for attempt in (1, 2):
-            told = plan.installer
-            if told is None:
-                raise ProviderError("the store's plan names no installer", hint="integ install GAME --platform windows")
-            checksum = Checksum("md5", told.md5) if told.md5 else None
-            identity = f"{plan.key}/{told.file_name}/{plan.version}"
-            source = Source(told.url, told.size_bytes, checksum, identity=identity)
-            try:
-                if target.is_file() and checksum is not None:
-                    return 0  # whole and checked, or it would not have this name
-                return (await fetch(source, target, door=door, report=report)).bytes_fetched
-            except ProviderError as error:
-                if isinstance(error, ProviderUnavailableError) or attempt == 2:
-                    raise
-                plan = await self._fresh()
-        raise AssertionError("the second attempt returns or raises")
+    def _lay_down(self, installers: list[Path], fetched: int, stop: Stop) -> Installed:
+        """Unpack *installers* over each other, none of them before all are known to be sound."""
+        with ExitStack() as opened:
+            archives = []
+            for each in installers:
+                linux_installer.check_head(each)
+                archives.append(opened.enter_context(linux_installer.opened(each)))
+            found = [linux_installer.members(archive, file.stat().st_size) for archive, file in zip(archives, installers, strict=True)]
+            layers = linux_installer.laid_over(found)
+            entries = [member.entry() for layer in layers for member in layer]
+            size = sum(member.size_bytes for layer in layers for member in layer)
+            self._stage, self._moved.done, self._moved.total = "unpack", 0, size
+            with self._writing(entries, stop) as (planned, tree):
+                for archive, layer in zip(archives, layers, strict=True):
+                    linux_installer.unpack(archive, layer, planned, tree=tree, moved=self._moved.add, check=stop.check)
+        return self._finish(entries, size, fetched)
 
     async def _fresh(self) -> DownloadPlan:
         fresh = await self._again()

@@ -52,6 +52,8 @@ class InstalledGame:
     version: str = ""
     language: str = ""
     dlc: tuple[str, ...] = ()
+    installers: tuple[str, ...] = ()
+    """File names of the offline installers that it came from: the game's own, then its DLC's."""
     branch: str = ""
     library_root: Path | None = None
     """The folder that holds the trash for this game; on the same file system."""
@@ -298,6 +300,7 @@ def _game(body: dict[str, Any]) -> InstalledGame:
         version=text("version"),
         language=text("language"),
         dlc=texts("dlc"),
+        installers=texts("installers"),
         branch=text("branch"),
         library_root=path("library_root"),
         installed_at=text("installed_at"),

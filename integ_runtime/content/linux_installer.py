@@ -6,7 +6,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from integ_runtime.content.names import Parts, check_links, unix_parts
 from integ_runtime.content.sums import crc_sum, link_sum
 from integ_runtime.content.tree import Tree, make_executable
 from integ_runtime.downloads.fetch import storage_errors
-from integ_server.contract.errors import IntegrityError, ProviderError, ProviderUnavailableError
+from integ_server.contract.errors import IntegrityError, ProviderError
 
 PREFIX = "data/noarch/"
 _SPLIT_LIST = "support/split_files"
@@ -50,13 +50,10 @@ class Member:
 def check_head(installer: Path) -> None:
     """
     Raises:
-        ProviderUnavailableError: It is a web page: the store blocks for a while, or asks for something.
         ProviderError: It is no installer.
     """
     with storage_errors(installer), installer.open("rb") as source:
-        head = source.read(512).lstrip()
-    if head[:1] == b"<":
-        raise ProviderUnavailableError("GOG sent a web page instead of the installer", hint="try again later")
+        head = source.read(512)
     if not head.startswith(b"#!"):
         raise ProviderError("what GOG sent is no Linux installer", hint="try again later")
 
@@ -94,14 +91,21 @@ def members(archive: zipfile.ZipFile, archive_bytes: int) -> list[Member]:
             raise IntegrityError(f"{'/'.join(member.parts)!a} stands in the installer twice", hint="nothing was written")
         found[member.parts] = member
     joined = _joined(found, _split_bases(archive))
-    check_links(
-        {each.parts: each.target for each in joined if each.target is not None}, [each.parts for each in joined if each.target is None]
-    )
-    files = {each.parts for each in joined}
-    for each in joined:
-        if any(each.parts[:depth] in files for depth in range(1, len(each.parts))):
-            raise IntegrityError(f"{'/'.join(each.parts)!a} lies below a file", hint="nothing was written")
+    _check_together(joined)
     return joined
+
+
+def laid_over(layers: Sequence[list[Member]]) -> list[list[Member]]:
+    """
+    What of each archive is left to see when the next ones are laid over it: a later file wins.
+
+    Raises:
+        IntegrityError: Together they would not stay in the game's folder, or one needs a folder where another has a file.
+    """
+    top = {member.parts: at for at, members_of_one in enumerate(layers) for member in members_of_one}
+    visible = [[member for member in members_of_one if top[member.parts] == at] for at, members_of_one in enumerate(layers)]
+    _check_together([member for members_of_one in visible for member in members_of_one])
+    return visible
 
 
 def unpack(
@@ -144,6 +148,17 @@ def unpack(
             tree.place(entry, part, executable=member.executable)
     for entry in links:
         tree.make_link(entry)
+
+
+def _check_together(all_members: Sequence[Member]) -> None:
+    check_links(
+        {each.parts: each.target for each in all_members if each.target is not None},
+        [each.parts for each in all_members if each.target is None],
+    )
+    files = {each.parts for each in all_members}
+    for each in all_members:
+        if any(each.parts[:depth] in files for depth in range(1, len(each.parts))):
+            raise IntegrityError(f"{'/'.join(each.parts)!a} lies below a file", hint="nothing was written")
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:

@@ -161,13 +161,23 @@ class Backend:
             **more,
         )
 
-    def offers_installer(self, body: bytes, *, version: str = "1.0", checked: bool = True) -> None:
-        self.cdn.bodies["tea.sh"] = body
-        file = InstallerFile(
-            url=f"https://{HOST}/tea.sh", file_name="tea.sh", size_bytes=len(body) if checked else None, md5=md5(body) if checked else None
-        )
+    def offers_installer(self, body: bytes, *, version: str = "1.0", checked: bool = True, dlc: Mapping[str, bytes] | None = None) -> None:
+        """From now on the game comes by this installer, with those of *dlc* by file name."""
+        files = []
+        for name, content in {"tea.sh": body, **(dlc or {})}.items():
+            self.cdn.bodies[name] = content
+            size, digest = (len(content), md5(content)) if checked else (None, None)
+            files.append(InstallerFile(url=f"https://{HOST}/{name}", file_name=name, size_bytes=size, md5=digest))
         self.plan = DownloadPlan(
-            key="gog:1", title="Tea", kind="linux_installer", platform="linux", version=version, installer=file, folder_name="Tea"
+            key="gog:1",
+            title="Tea",
+            kind="linux_installer",
+            platform="linux",
+            version=version,
+            installer=files[0],
+            dlc=[f"dlc{number}" for number in range(1, len(files))],
+            dlc_installers=files[1:],
+            folder_name="Tea",
         )
 
 

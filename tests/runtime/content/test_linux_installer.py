@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from integ_runtime.content import linux_installer as module
-from integ_server.contract.errors import IntegrityError, NotFoundError, ProviderError, ProviderUnavailableError, StorageError
-from tests.runtime.content.cdn import LINK, PROGRAM, REGULAR, Shop, linux_installer
+from integ_runtime.progress import Progress
+from integ_server.contract.errors import IntegrityError, NotFoundError, ProviderError, StorageError
+from tests.runtime.content.cdn import HOST, LINK, PROGRAM, REGULAR, Shop, linux_installer
 
 GAMEINFO = b"Tea Time\n1.5\n\nen-US\n1\n\n70001\n"
 GOOD = [
@@ -155,8 +156,12 @@ async def test_a_web_page_in_place_of_the_installer_is_refused_and_not_kept(shop
     good = linux_installer(GOOD)
     shop.backend.offers_installer(good, checked=False)
     shop.cdn.fault = lambda path: b"\n<!DOCTYPE html><p>temporarily blocked</p>"
-    with pytest.raises(ProviderUnavailableError, match="web page"):
+    with pytest.raises(ProviderError, match="GOG sent a web page instead of the installer"):
         await shop.games.install("gog:1")
+    shop.backend.offers_installer(good)
+    with pytest.raises(ProviderError, match="GOG sent a web page instead of the installer"):
+        await shop.games.install("gog:1")
+    shop.backend.offers_installer(good, checked=False)
     shop.cdn.fault = lambda path: b"MZ no script"
     with pytest.raises(ProviderError, match="no Linux installer"):
         await shop.games.install("gog:1")
@@ -170,9 +175,20 @@ async def test_another_content_than_the_published_one_is_refused(shop: Shop) -> 
     good = linux_installer(GOOD)
     shop.backend.offers_installer(good)
     shop.cdn.fault = lambda path: good[:-1] + b"!"
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match=r"tea\.sh came twice") as caught:
         await shop.games.install("gog:1")
+    assert caught.value.hint.endswith("integ install gog:1 --platform windows")
+    assert shop.cdn.asked == [f"{HOST}/tea.sh"] * 2
     assert not shop.folder.exists()
+
+
+async def test_content_that_is_right_the_second_time_is_taken(shop: Shop) -> None:
+    good = linux_installer(GOOD)
+    shop.backend.offers_installer(good)
+    shop.cdn.fault = lambda path: good[:-1] + b"!" if len(shop.cdn.asked) == 1 else None
+    await shop.games.install("gog:1")
+    assert "game/Tea" in shop.tree()
+    assert len(shop.backend.asked) == 2, "links and checksums are asked for anew in between"
 
 
 async def test_an_address_that_ran_out_is_renewed_once(shop: Shop) -> None:
@@ -228,3 +244,98 @@ async def test_a_new_version_replaces_the_old_one(shop: Shop) -> None:
     await shop.games.install("gog:1")
     assert shop.tree() == {"start.sh": b"#!/bin/sh\necho new\n", "game/Tea": b"\x7fELF new"}
     assert shop.installed.get("gog:1").version == "1.1"
+
+
+MILK = linux_installer(
+    [
+        member("game/milk.txt", b"milk"),
+        member("game/data.txt", b"leaf with milk"),
+        member("game/milk.so", b"data.txt", LINK),
+        member("docs/milk.md", b"white"),
+    ]
+)
+SUGAR = linux_installer([member("game/sugar.txt", b"sugar"), member("game/milk.txt", b"sweet milk")])
+EXTRAS = {"milk.sh": MILK, "sugar.sh": SUGAR}
+
+
+async def test_dlc_are_laid_over_the_game_in_order_and_go_with_it(shop: Shop) -> None:
+    heard: list[Progress] = []
+    shop.backend.offers_installer(linux_installer(GOOD), dlc=EXTRAS)
+    done = await shop.games.install("gog:1", report=heard.append)
+    tree = shop.tree()
+    assert tree["game/data.txt"] == b"leaf with milk"
+    assert tree["game/milk.txt"] == b"sweet milk"
+    assert {"game/Tea", "game/sugar.txt", "docs/milk.md", "start.sh"} <= tree.keys()
+    assert (shop.folder / "game" / "milk.so").read_bytes() == b"leaf with milk"
+    whole = sum(map(len, shop.cdn.bodies.values()))
+    assert done["bytes_fetched"] == whole
+    assert done["files"] == len([path for path in shop.folder.rglob("*") if path.is_file() and not path.is_symlink()])
+    downloads = [each for each in heard if each.stage == "download"]
+    assert {each.total_bytes for each in downloads} == {whole}
+    assert downloads[-1].done_bytes == whole
+    assert shop.installed.get("gog:1").dlc == ("dlc1", "dlc2")
+    assert (await shop.games.install("gog:1"))["bytes_fetched"] == 0
+    await shop.games.uninstall("gog:1")
+    assert not shop.folder.exists()
+
+
+async def test_a_dlc_that_is_replaced_or_dropped_changes_the_game(shop: Shop) -> None:
+    game = linux_installer(GOOD)
+    shop.backend.offers_installer(game, dlc=EXTRAS)
+    await shop.games.install("gog:1")
+    shop.backend.offers_installer(game, dlc={"milk.sh": MILK, "sugar_1_1.sh": linux_installer([member("game/cane.txt", b"cane")])})
+    await shop.games.install("gog:1")
+    tree = shop.tree()
+    assert tree["game/milk.txt"] == b"milk"
+    assert "game/sugar.txt" not in tree
+    assert tree["game/cane.txt"] == b"cane"
+    shop.backend.offers_installer(game)
+    await shop.games.install("gog:1")
+    assert shop.tree()["game/data.txt"] == b"leaf " * 1000
+    assert not {"game/milk.txt", "game/cane.txt", "docs/milk.md"} & shop.tree().keys()
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../evil")],
+        [member("game/link", b"../../outside", LINK)],
+        [member("game/libtea.so/evil")],
+        [member("game", b"a file")],
+        [member("game/data.txt/evil")],
+        [member("game/out", b"up/../../evil", LINK)],
+    ],
+)
+async def test_a_hostile_dlc_is_refused_before_anything_is_written(shop: Shop, members: list[Any]) -> None:
+    up = member("game/up", b"..", LINK)
+    shop.backend.offers_installer(linux_installer([*GOOD, up]), dlc={"milk.sh": linux_installer(members)})
+    with pytest.raises(IntegrityError):
+        await shop.games.install("gog:1")
+    assert not shop.folder.exists()
+    assert shop.installed.find("gog:1") is None
+
+
+async def test_a_dlc_that_can_not_be_had_costs_no_second_fetch_of_the_game(shop: Shop) -> None:
+    shop.backend.offers_installer(linux_installer(GOOD), dlc=EXTRAS)
+    shop.cdn.fault = lambda path: 404 if path.endswith("sugar.sh") else None
+    with pytest.raises(ProviderError):
+        await shop.games.install("gog:1")
+    assert shop.tree().keys() & {"start.sh", "game/milk.txt"} == set()
+    shop.cdn.fault = lambda path: None
+    done = await shop.games.install("gog:1")
+    assert done["bytes_fetched"] == len(SUGAR)
+    assert shop.tree()["game/sugar.txt"] == b"sugar"
+
+
+async def test_a_game_can_be_played_as_long_as_its_update_only_downloads(shop: Shop) -> None:
+    shop.backend.offers_installer(linux_installer(GOOD))
+    await shop.games.install("gog:1")
+    shop.backend.offers_installer(linux_installer([member("start.sh", b"#!/bin/sh\necho new\n", PROGRAM)]), version="1.1")
+    shop.cdn.fault = lambda path: 404
+    with pytest.raises(ProviderError):
+        await shop.games.install("gog:1")
+    assert shop.installed.get("gog:1").version == "1.0"
+    shop.cdn.fault = lambda path: None
+    await shop.games.install("gog:1")
+    assert shop.installed.get("gog:1").version == "1.1"
+    assert shop.tree() == {"start.sh": b"#!/bin/sh\necho new\n"}
