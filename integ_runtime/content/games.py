@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from integ_runtime.content.plan import InstallOptions, check_place, choose_place
 from integ_runtime.content.uninstall import purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
 from integ_runtime.launch.environment import clean
-from integ_runtime.launch.run import play_lock
+from integ_runtime.launch.run import PLAY_LOCK, play_lock
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.settings import RuntimeSettings
@@ -200,7 +200,19 @@ class Games:
         folder = self._installed.folder(key)
         async with only_one(folder / LOCK, wait_s=0, doing=doing):
             with play_lock(folder):
-                yield
+                try:
+                    yield
+                finally:
+                    _drop_if_bare(folder)
+
+
+def _drop_if_bare(folder: Path) -> None:
+    """Remove a game's own folder when nothing but its locks is in it; for the holder of both."""
+    with suppress(OSError):
+        if {each.name for each in folder.iterdir()} <= {LOCK, PLAY_LOCK}:
+            for name in (LOCK, PLAY_LOCK):
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _with_before(options: InstallOptions, before: InstalledGame | None) -> InstallOptions:

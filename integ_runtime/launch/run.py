@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import json
 import marshal
 import os
@@ -25,6 +24,7 @@ from integ_runtime.launch import supervisor
 from integ_runtime.launch.environment import is_secret, shown
 from integ_runtime.launch.plan import LaunchPlan
 from integ_runtime.launch.playtime import JOURNALS, SESSIONS, close_stale, left_behind
+from integ_runtime.locks import lock_file
 from integ_server.contract.errors import BusyError, StorageError
 
 PATIENCE_S = 10.0
@@ -56,13 +56,10 @@ def play_lock(game_dir: Path, *, shared: bool = False, doing: str = "it is being
     Raises:
         BusyError: The game runs.
     """
-    game_dir.mkdir(parents=True, exist_ok=True)
-    handle = os.open(game_dir / PLAY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = lock_file(game_dir / PLAY_LOCK, shared=shared)
+    if handle is None:
+        raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="end that first")
     try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="end that first") from None
         yield handle
     finally:
         os.close(handle)

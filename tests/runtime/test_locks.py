@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -63,3 +65,20 @@ async def test_those_who_wait_come_one_after_the_other(tmp_path: Path) -> None:
 
     await asyncio.gather(*(enter() for _ in range(6)))
     assert inside == 0
+
+
+async def test_a_lock_removed_between_opening_and_locking_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "game" / "lock"
+    real = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(handle: int, operation: int) -> None:
+        if not removed:
+            removed.append(lock)
+            lock.unlink()
+            lock.parent.rmdir()
+        real(handle, operation)
+
+    monkeypatch.setattr("integ_runtime.locks.fcntl.flock", flock)
+    async with only_one(lock, wait_s=0):
+        assert lock.read_text() == f"{os.getpid()}\n"

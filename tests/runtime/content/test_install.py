@@ -545,3 +545,16 @@ async def test_a_wrong_key_is_wrong_usage(shop: Shop) -> None:
     for key in ("tea", "gog:../x", "gog:", "../gog:1", "gog:1/2", "gog:1\n"):
         with pytest.raises(IntegError):
             await shop.games.install(key)
+
+
+async def test_an_install_that_comes_to_nothing_leaves_nothing(offered: Shop) -> None:
+    offered.cdn.fault = lambda path: 404
+    before = offered.installed.fingerprint()
+    with pytest.raises(ProviderError):
+        await offered.games.install("gog:1")
+    assert list(offered.settings.paths.games_dir.iterdir()) == []
+    assert offered.installed.fingerprint() == before
+    offered.cdn.fault = lambda path: None
+    await offered.games.install("gog:1")
+    await offered.games.uninstall("gog:1")
+    assert list(offered.settings.paths.games_dir.iterdir()) == []
