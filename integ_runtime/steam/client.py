@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,19 +70,24 @@ def steam_command(uri: str, roots: Sequence[SteamRoot], environ: Mapping[str, st
     raise LaunchError("the Steam client is not on this machine", hint="install Steam, or its Flatpak com.valvesoftware.Steam")
 
 
-async def hand_over(command: SteamCommand, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+async def hand_over(command: SteamCommand, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the client's command, detached: it may become the client itself, and then lives longer than we do."""
-    nothing = asyncio.subprocess.DEVNULL
-    try:
-        return await asyncio.create_subprocess_exec(
-            *command.argv, stdin=nothing, stdout=nothing, stderr=nothing, env=dict(environ), start_new_session=True, cwd="/"
+    nothing = subprocess.DEVNULL
+
+    def start() -> subprocess.Popen[bytes]:
+        # not by asyncio, whose transport kills a child that nobody waits for when it is thrown away
+        return subprocess.Popen(
+            command.argv, stdin=nothing, stdout=nothing, stderr=nothing, env=dict(environ), start_new_session=True, cwd="/"
         )
+
+    try:
+        return await asyncio.to_thread(start)
     except OSError as error:
         raise LaunchError(f"the Steam client could not be started: {error.strerror}", hint="start Steam by hand once") from error
 
 
 async def wait_for_game(
-    game_id: str, client: asyncio.subprocess.Process, *, appears_within_s: float = APPEARS_WITHIN_S, poll_s: float = 0.5
+    game_id: str, client: subprocess.Popen[bytes], *, appears_within_s: float = APPEARS_WITHIN_S, poll_s: float = 0.5
 ) -> float:
     """
     Wait until the game that *client* was asked for has come and gone; the answer is how many seconds it ran.
@@ -89,9 +95,9 @@ async def wait_for_game(
     0 when it never came: the client asked the player something, runs on another machine, or has nothing to do with processes here.
     """
     asked = time.monotonic()
-    while not running(game_id):
+    while not await asyncio.to_thread(running, game_id):
         waited = time.monotonic() - asked
-        if waited > appears_within_s or (client.returncode is not None and not await asyncio.to_thread(client_runs)):
+        if waited > appears_within_s or (client.poll() is not None and not await asyncio.to_thread(client_runs)):
             return 0.0
         await asyncio.sleep(poll_s)
     began = time.monotonic()

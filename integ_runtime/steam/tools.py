@@ -102,7 +102,7 @@ def read_tool(path: Path, *, name: str = "", title: str = "", app_id: int | None
         app_id=app_id,
         root=root,
         require_tool_appid=manifest.text("require_tool_appid").strip() or None,
-        command_line=manifest.text("commandline"),
+        command_line=_command_line(manifest),
         layer=manifest.text("compatmanager_layer_name"),
     )
 
@@ -150,6 +150,12 @@ def find_runtime(tools: Iterable[SteamTool], app_id: str, *, root: Path | None =
 
 def is_executable(file: Path) -> bool:
     return file.is_file() and os.access(file, os.X_OK)
+
+
+def _command_line(manifest: Section) -> str:
+    """In the first form of the manifest, which knew no verbs, the verb that games are started with has a line of its own."""
+    told = manifest.text("commandline")
+    return told if "%verb%" in told else manifest.text("commandline_waitforexitandrun") or told
 
 
 def _tools_below(folder: Path, root: Path | None, warnings: list[str]) -> Iterable[SteamTool]:

@@ -8,7 +8,7 @@ import pytest
 
 from integ_runtime.cache.records import LocalFact
 from integ_runtime.steam.library import SteamFiles, SteamSnapshot
-from integ_runtime.steam.tools import SteamTool, find_runtime
+from integ_runtime.steam.tools import SteamTool, find_runtime, read_tool
 from integ_server.contract.errors import IntegrityError
 from tests.runtime.steam.steam_home import SteamHome, write, write_manifest
 
@@ -292,6 +292,17 @@ def test_tools_are_found_in_every_place_and_the_players_own_wins(home: Path) -> 
     assert runtime is not None and runtime.is_runtime
     assert runtime.command("run") == (f"{sniper}/_v2-entry-point", "--verb=run", "--")
     assert find_runtime(tools, "4183110") is None
+
+
+def test_a_tool_of_the_first_form_is_started_with_the_verb_that_waits(home: Path) -> None:
+    place = home / "Proton 3.16"
+    write(
+        place / "toolmanifest.vdf",
+        {"manifest": {"commandline": "/proton run", "commandline_waitforexitandrun": "/proton waitforexitandrun"}},
+    )
+    tool = read_tool(place)
+    assert tool is not None
+    assert tool.command("waitforexitandrun") == (f"{place}/proton", "waitforexitandrun")
 
 
 @pytest.mark.parametrize("command", ["", "proton %verb%", "/../../bin/sh %verb%", "'"])
