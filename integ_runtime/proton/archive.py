@@ -7,10 +7,11 @@ Python's own tarfile takes a Python loop over every 512 bytes of a stream; this 
 from __future__ import annotations
 
 import lzma
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Protocol, cast
 
+from integ_runtime.proton.xz import BlockReader
 from integ_server.contract.errors import IntegrityError
 
 PIECE = 2 << 20
@@ -75,7 +76,12 @@ def inflate(chunks: Iterator[bytes], limits: Limits) -> Iterator[bytes]:
             counted, lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), [cast(type[Exception], igzip_lib.IsalError)]
         )
     elif first.startswith(_XZ):
-        pieces = _pieces(counted, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY), [lzma.LZMAError])
+        blocks = BlockReader(counted)
+        pieces = (
+            blocks.pieces()
+            if blocks.is_parallel
+            else _pieces(blocks.rest(), lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY), [lzma.LZMAError])
+        )
     elif first.startswith(_ZSTD):
         pieces = _zstd_pieces(counted)
     else:
@@ -282,7 +288,7 @@ class _Counted:
         return chunk or None
 
 
-def _pieces(chunks: _Counted, make: Callable[[], _Decompressor], errors: list[type[Exception]]) -> Iterator[bytes]:
+def _pieces(chunks: Iterable[bytes], make: Callable[[], _Decompressor], errors: list[type[Exception]]) -> Iterator[bytes]:
     """Inflate with one of the decompressors that take a bound on what comes out; several streams may follow each other."""
     expected: tuple[type[BaseException], ...] = (EOFError, MemoryError, *errors)
     current, between = make(), False
