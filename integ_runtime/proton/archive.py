@@ -18,6 +18,7 @@ PIECE = 2 << 20
 """At most this much is inflated at once, whatever the archive promises."""
 _LZMA_MEMORY = 100 << 20
 _ZSTD_WINDOW = 1 << 27
+_ZSTD_READ = 1 << 20
 _MAX_LONG_NAME, _MAX_PAX = 1 << 16, 1 << 20
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -345,7 +346,9 @@ class _Readable:
         self._rest = b""
 
     def read(self, size: int) -> bytes:
-        if not self._rest:
-            self._rest = self._chunks.next() or b""
-        part, self._rest = self._rest[:size], self._rest[size:]
-        return part
+        whole = self._rest or self._chunks.next() or b""
+        if len(whole) <= size:
+            self._rest = b""
+            return whole
+        self._rest = whole[size:]
+        return whole[:size]
