@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ FILES_WANTED = 524_288
 MAPS_WANTED = 1_048_576
 SPACE_TIGHT_BYTES = 10 << 30
 SPACE_NONE_BYTES = 1 << 30
+DATA_TIGHT_BYTES = 500 << 20
+DATA_NONE_BYTES = 50 << 20
 _WARNINGS_SHOWN = 3
 _UMU_RUNTIMES = ("steamrt2", "steamrt3", "steamrt4")
 
@@ -82,7 +85,15 @@ def _looked(name: str, look: Callable[[Around], Check], around: Around) -> Check
     try:
         return look(around)
     except (OSError, IntegError) as error:
-        return Check(name, "fail", str(error), getattr(error, "hint", ""))
+        return _failed(name, error)
+
+
+def _failed(name: str, error: OSError | IntegError, about: str = "") -> Check:
+    """What is no command is told in words; and to call the doctor from the doctor mends nothing."""
+    hint = getattr(error, "hint", "")
+    is_command = hint.startswith("integ ")
+    told = f"{about}{error}" if is_command or not hint else f"{about}{error}; {hint}"
+    return Check(name, "fail", told, hint if is_command and hint != "integ doctor" else "")
 
 
 # --- the machine ---------------------------------------------------------------------------------------------------
@@ -99,7 +110,10 @@ def check_folders(around: Around) -> Check:
     for folder in (paths.data, paths.cache, paths.config, paths.state, around.settings.games_root):
         there = next(each for each in (folder, *folder.parents) if each.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            mend = f"sudo chown $USER {there}" if there.is_dir() else f"mv {there} {there}.old"
+            shown = shlex.quote(str(there))
+            if os.statvfs(there).f_flag & os.ST_RDONLY:
+                return Check("folders", "fail", f"{there} is on a disk that is read-only", f"findmnt --target {shown}")
+            mend = f"sudo chown $USER {shown}" if there.is_dir() else f"mv {shown} {shlex.quote(f'{there}.old')}"
             return Check("folders", "fail", f"{there} can't be written", mend)
     return Check("folders", "ok", f"{paths.data}, {paths.cache} and {around.settings.games_root} can be written")
 
@@ -108,14 +122,19 @@ def check_space(around: Around) -> Check:
     tight: list[str] = []
     worst: State = "ok"
     shown: list[str] = []
-    for folder in (around.settings.games_root, around.settings.paths.proton_dir):
+    paths = around.settings.paths
+    for folder, tight_bytes, none_bytes in (
+        (around.settings.games_root, SPACE_TIGHT_BYTES, SPACE_NONE_BYTES),
+        (paths.proton_dir, SPACE_TIGHT_BYTES, SPACE_NONE_BYTES),
+        (paths.data, DATA_TIGHT_BYTES, DATA_NONE_BYTES),
+    ):
         there = next(each for each in (folder, *folder.parents) if each.exists())
         free = shutil.disk_usage(there).free
         shown.append(f"{free / (1 << 30):.1f} GiB free for {folder}")
-        if free < SPACE_TIGHT_BYTES:
+        if free < tight_bytes:
             tight.append(str(there))
-            worst = "fail" if free < SPACE_NONE_BYTES else "warn" if worst == "ok" else worst
-    return Check("disk-space", worst, "; ".join(shown), f"du -xh --max-depth=2 {tight[0]} | sort -h | tail" if tight else "")
+            worst = "fail" if free < none_bytes else "warn" if worst == "ok" else worst
+    return Check("disk-space", worst, "; ".join(shown), f"du -xh --max-depth=2 {shlex.quote(tight[0])} | sort -h | tail" if tight else "")
 
 
 def check_secrets(around: Around) -> Check:
@@ -280,14 +299,15 @@ def check_runtime(around: Around, snapshot: SteamSnapshot) -> Check:
         return Check("steam-runtime", "ok", f"{', '.join(own)}, fetched by umu")
     if around.program("umu-run"):
         return Check("steam-runtime", "warn", "none yet; umu fetches one with the first Windows game", "umu-run winecfg")
-    return Check("steam-runtime", "warn", "none: Proton 5.13 and later need one", "steam steam://install/1628350")
+    mend = "steam steam://install/1628350" if around.program("steam") else ""  # else Steam itself, or umu, comes first
+    return Check("steam-runtime", "warn", "none: Proton 5.13 and later need one, of Steam's or of umu's", mend)
 
 
 async def _check_proton(runtime: Runtime) -> Check:
     try:
         builds = await runtime.proton.list_items()
-    except IntegError as error:
-        return Check("proton", "fail", error.message, error.hint)
+    except (OSError, IntegError) as error:
+        return _failed("proton", error)
     if not builds:
         return Check("proton", "warn", "no Proton version is installed: Windows games can't run", "integ install-proton")
     default = next((each["version"] for each in builds if each["default"]), builds[0]["version"])
@@ -299,10 +319,10 @@ async def _check_backend(runtime: Runtime) -> Check:
     try:
         async with asyncio.timeout(30):
             known: dict[str, Any] = await runtime.status()
-    except IntegError as error:
-        return Check("backend", "fail", f"{where}: {error.message}", error.hint)
     except TimeoutError:
         return Check("backend", "fail", f"{where}: no answer within 30 seconds")
+    except (OSError, IntegError) as error:
+        return _failed("backend", error, f"{where}: ")
     expired = [each["provider"] for each in known["accounts"] if each["state"] != "ok"]
     if expired:
         return Check("backend", "warn", f"{where}; to be signed in again: {', '.join(expired)}", f"integ login {expired[0]}")

@@ -74,17 +74,43 @@ def sort_key(text: str) -> str:
 
 
 def open_reader(cache_db: Path) -> sqlite3.Connection | None:
-    """A connection that only reads; None when there is no cache yet, or one of another version."""
+    """
+    A connection that only reads; None when there is no cache yet, or one of another version.
+
+    Raises:
+        sqlite3.OperationalError: The disk lets nobody read it, which is something else than an empty library.
+    """
     if not cache_db.is_file():
         return None
-    base = sqlite3.connect(f"file:{_quoted(cache_db)}?mode=ro", uri=True, timeout=10, check_same_thread=False)
+    try:
+        return _read_only(cache_db, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if "malformed" in str(error):
+            return None
+        if (log := _stat(cache_db.with_name(f"{cache_db.name}-wal"))) and log.st_size:
+            raise
+        return _read_only(cache_db, "immutable=1")  # a full disk has no room for the reader's own index of a log that is empty
+    except sqlite3.DatabaseError:
+        return None  # damaged, or not yet written: the writer makes it anew
+
+
+def _read_only(cache_db: Path, how: str) -> sqlite3.Connection | None:
+    base = sqlite3.connect(f"file:{_quoted(cache_db)}?{how}", uri=True, timeout=10, check_same_thread=False)
     try:
         if _version(base) == VERSION:
             return base
     except sqlite3.DatabaseError:
-        pass  # damaged, or not yet written: the writer makes it anew
+        base.close()
+        raise
     base.close()
     return None
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -256,7 +258,40 @@ async def test_an_account_to_sign_in_again_is_named(around: Around) -> None:
 
 async def test_a_backend_that_is_away_and_a_broken_disk_are_failures_not_ends(around: Around) -> None:
     found = await checks(
-        around, builds=StorageError("the disk fails", hint="dmesg"), status=BackendUnreachableError("no answer", hint="wait")
+        around, builds=StorageError("the disk fails", hint="integ proton list"), status=BackendUnreachableError("no answer", hint="wait")
     )
-    assert (found["backend"].state, found["backend"].mend) == ("fail", "wait")
-    assert (found["proton"].state, found["proton"].mend) == ("fail", "dmesg")
+    assert (found["backend"].state, found["backend"].mend) == ("fail", "")
+    assert found["backend"].found.endswith("no answer; wait")
+    assert (found["proton"].state, found["proton"].mend) == ("fail", "integ proton list")
+
+
+async def test_a_read_only_disk_under_everything_is_found_and_the_doctor_does_not_send_to_itself(around: Around) -> None:
+    away = OSError(errno.EROFS, "Read-only file system", "/home/x/.local/share/integ/.key.lock")
+    found = await checks(around, builds=StorageError("the disk fails"), status=away)
+    assert (found["backend"].state, found["proton"].state) == ("fail", "fail")
+    assert "Read-only file system" in found["backend"].found
+    assert (found["backend"].mend, found["proton"].mend) == ("", "")
+
+
+def test_a_folder_on_a_read_only_disk_is_no_question_of_who_owns_it(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    assert doctor.check_folders(around).mend.startswith("sudo chown ")
+    monkeypatch.setattr(doctor.os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    found = doctor.check_folders(around)
+    assert (found.state, found.mend.split()[0]) == ("fail", "findmnt")
+
+
+def test_a_full_disk_under_the_database_alone_is_found(around: Around, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = around.settings.paths.data
+    data.mkdir(parents=True)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda of: SimpleNamespace(free=0 if of == data else 1 << 40))
+    found = doctor.check_space(around)
+    assert (found.state, str(data) in found.mend) == ("fail", True)
+
+
+def test_a_runtime_is_fetched_through_steam_only_where_steam_is(around: Around, tmp_path: Path) -> None:
+    bare = with_environ(around, PATH=str(tmp_path / "programs"))
+    assert doctor.check_runtime(bare, NO_STEAM).mend == ""
+    put(tmp_path / "programs" / "steam", "#!/bin/sh\n")
+    (tmp_path / "programs" / "steam").chmod(0o755)
+    assert doctor.check_runtime(bare, NO_STEAM).mend.startswith("steam steam://install/")

@@ -223,3 +223,31 @@ def test_reading_the_library_imports_nothing_heavy() -> None:
     ask = "import sys, integ_runtime.cache.rows, integ_runtime.settings; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", ask], text=True, env={"PATH": os.environ["PATH"], "HOME": "/"}).split()
     assert not {"pydantic", "httpx", "fastapi", "sqlmodel", "sqlalchemy", "textual", "rich", "asyncio", "typer"} & set(loaded)
+
+
+_LIST_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from integ_runtime.cache import rows
+from integ_runtime.cache.query import LibraryQuery
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file grows: as on a full disk, for whoever runs this
+print(rows.list_json(Path(sys.argv[1]), LibraryQuery()))
+"""
+
+
+def on_a_full_disk(tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", _LIST_ON_A_FULL_DISK, str(db(tmp_path))], capture_output=True, text=True, check=False)
+
+
+async def test_a_full_disk_hides_no_game(cache: LibraryCache, tmp_path: Path) -> None:
+    done = on_a_full_disk(tmp_path)
+    assert json.loads(done.stdout)["total"] == len(listed(tmp_path)) > 0, done.stderr
+
+
+async def test_a_library_that_cannot_be_read_is_not_taken_for_an_empty_one(cache: LibraryCache, tmp_path: Path) -> None:
+    for end in ("-wal", "-shm"):
+        db(tmp_path).with_name(f"library.db{end}").unlink(missing_ok=True)
+    db(tmp_path).with_name("library.db-wal").write_bytes(b"what another process wrote last")
+    done = on_a_full_disk(tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "OperationalError" in done.stderr
