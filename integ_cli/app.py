@@ -19,7 +19,7 @@ from integ_cli.traits import traits_of
 from integ_server.contract.errors import IntegError, StorageError, UsageError
 
 _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 class IntegCommand(TyperCommand):
@@ -198,7 +198,7 @@ def _run(argv: list[str], out: Output) -> int:
         raise
     except OSError as error:
         if error.errno in _DISK_TROUBLE:
-            trouble = StorageError(f"the disk fails: {error}", hint="integ doctor")
+            trouble = StorageError(f"{error.filename or 'the disk'} can't be used: {error.strerror}", hint="integ doctor")
             out.failure(trouble)
             return exit_code_for(trouble)
         return _bug(error, out)

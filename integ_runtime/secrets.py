@@ -61,7 +61,7 @@ def _load_or_make(folder: Path) -> MasterKey:
     if not kept:
         raise AuthenticationError(
             "the key to your store sign-ins lies in the desktop's keyring, which does not answer here",
-            hint="unlock the keyring, or remove ~/.local/share/integ/key.json and sign in again with integ login",
+            hint=f"unlock the keyring, or remove {file} and sign in again with integ login",
         )
     return MasterKey(f"{note['id']}:{kept}", "secret-service")
 
@@ -98,6 +98,11 @@ def _write_note(file: Path, note: dict[str, str]) -> None:
     finally:
         os.close(handle)
     beside.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # sign-ins are sealed with it from now on
+    finally:
+        os.close(folder)
 
 
 def _secret_service() -> Any | None:

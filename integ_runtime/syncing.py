@@ -14,6 +14,8 @@ from integ_server.contract.errors import IntegError, PartialError, from_envelope
 from integ_server.contract.types import JobInfo, JobState
 
 _OVER = {JobState.DONE, JobState.FAILED}
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+"""Between two looks at a job; the backend may serve others too."""
 
 
 @dataclass(slots=True)
@@ -57,11 +59,14 @@ async def run_sync(
     told: dict[str, JobInfo] = {}
     waiting = {job.id for job in jobs}
     accounts = [job.id for job in jobs if job.kind == "sync"]
+    pause_s = _SHORTEST_PAUSE_S
     while waiting:
+        pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
         for job_id in sorted(waiting):
             job = await api.job(job_id)
             if told.get(job_id) != job:
                 told[job_id] = job
+                pause_s = _SHORTEST_PAUSE_S
                 report(Progress(job.stage or job.state, done=job.done, total=job.total, message=job.provider))
             if job.state in _OVER:
                 waiting.discard(job_id)
@@ -69,7 +74,7 @@ async def run_sync(
             status = await api.sync_status()
             waiting = {job.id for job in status.jobs if job.kind == "metadata" and job.state not in _OVER}
         if waiting:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause_s)
     await follow(api, library)
     return SyncOutcome([_account(told[job_id]) for job_id in accounts])
 

@@ -72,7 +72,7 @@ def _dlc(given: list[str] | None) -> Any:
 @command("integ uninstall disco-elysium", "integ uninstall gog:1207658924 --purge --yes", long=True, asks=True)
 def uninstall(
     game: GameArgument,
-    purge: Annotated[bool, Option("--purge", help="Its prefix, save snapshots and settings too")] = False,
+    purge: Annotated[bool, Option("--purge", help="Its prefix and save snapshots too")] = False,
 ) -> None:
     """Remove an installed game: what Integ wrote goes, what you added stays, saves stay unless --purge."""
     out = output()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,15 +50,20 @@ def choose_place(plan: DownloadPlan, games_root: Path, before: InstalledGame | N
         UsageError: It is installed elsewhere.
     """
     if before is not None:
-        wanted = directory.absolute() if directory else None
+        wanted = _plain(directory) if directory else None
         if wanted is not None and wanted not in {before.path, before.path.parent}:
             raise UsageError(
                 f"{before.title} is installed in {before.path} already", hint=f"integ uninstall {before.key}, then install it there"
             )
         return Place(before.path, before.library_root or before.path.parent)
-    root = (directory or games_root).absolute()
+    root = _plain(directory or games_root)
     name = safe_folder_name(plan.folder_name, plan.title, plan.key.replace(":", " "))
     return Place(root / name, root)
+
+
+def _plain(folder: Path) -> Path:
+    """Absolute, and without `..`: it is kept, and compared with other games' folders."""
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
 
 
 def check_place(place: Place, key: str, before: InstalledGame | None, others: Iterable[InstalledGame]) -> None:

@@ -43,9 +43,15 @@ class Playing:
 
 
 def read_plays(game_dir: Path) -> Plays:
-    """All plays of the game whose folder is *game_dir*; a damaged line is left out."""
+    """All plays of the game whose folder is *game_dir*; a damaged line is left out, and one that a crash had written twice counts once."""
     count, seconds, last = 0, 0.0, None
+    seen: set[object] = set()
     for play in _lines(game_dir / SESSIONS):
+        run_id = play.get("id")
+        if isinstance(run_id, str):
+            if run_id in seen:
+                continue
+            seen.add(run_id)
         took = play.get("seconds")
         if isinstance(took, bool) or not isinstance(took, int | float) or not 0 <= took < 10**9:
             continue

@@ -83,6 +83,8 @@ def keep_copy(prefix: Path, version: str) -> Path:
     """A copy of *prefix* as *version* left it; file systems that can share the blocks of both do."""
     copies = prefix.parent / COPIES
     copies.mkdir(mode=0o700, exist_ok=True)
+    for left in copies.glob(".*.tmp"):  # of a copy that was cut short; nobody else works on this prefix now
+        shutil.rmtree(left, ignore_errors=True)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     work, target = copies / f".{stamp}.tmp", copies / f"{stamp} {version}"
     done = subprocess.run(["cp", "-a", "--reflink=auto", "--", prefix, work], capture_output=True, text=True, check=False)

@@ -140,6 +140,14 @@ def test_a_bug_shows_its_traceback_without_secrets(integ: Integ, monkeypatch: py
     valid(told)
 
 
+def test_a_folder_that_may_not_be_used_is_no_bug(integ: Integ, monkeypatch: pytest.MonkeyPatch, valid: Valid) -> None:
+    failing_with(monkeypatch, PermissionError(13, "Permission denied", "/home/ana/.local/share/integ"))
+    told = integ("list", "--json")
+    valid(told)
+    assert (told.code, told.json["error"]) == (8, "StorageError")
+    assert told.err.startswith("error: /home/ana/.local/share/integ can't be used: Permission denied")
+
+
 def test_a_full_disk_is_exit_8(integ: Integ, monkeypatch: pytest.MonkeyPatch, valid: Valid) -> None:
     failing_with(monkeypatch, OSError(28, "No space left on device"))
     told = integ("list", "--json")

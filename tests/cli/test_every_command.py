@@ -145,6 +145,9 @@ def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, va
     taken = valid(integ("import", "My Own Thing", "--path", str(program.parent), "--exe", "start.sh", "--json"))
     assert valid(integ("show", taken["key"], "--json"))["title"] == "My Own Thing"
     assert integ("launch", taken["key"]).code == 9
+    told = integ("launch", taken["key"], "--dry-run", "--env", "WINEPREFIX=/elsewhere", "--wrapper", "mangohud")
+    assert (told.code, "/elsewhere" in told.out) == (0, False)
+    assert "warning: WINEPREFIX is set by Integ and can't be changed\n" in told.err
 
 
 def test_settings(integ: Integ, valid: Valid, home: Path) -> None:

@@ -547,6 +547,12 @@ async def test_a_wrong_key_is_wrong_usage(shop: Shop) -> None:
             await shop.games.install(key)
 
 
+async def test_a_folder_by_way_of_another_is_known_by_its_own_name(offered: Shop, tmp_path: Path) -> None:
+    done = await offered.games.install("gog:1", InstallOptions(directory=tmp_path / "no" / ".." / "disk"))
+    assert done["path"] == str(tmp_path / "disk" / "Tea Time")
+    await offered.games.install("gog:1", InstallOptions(directory=tmp_path / "disk" / "." / "x" / ".."))
+
+
 async def test_an_install_that_comes_to_nothing_leaves_nothing(offered: Shop) -> None:
     offered.cdn.fault = lambda path: 404
     before = offered.installed.fingerprint()

@@ -9,7 +9,7 @@ from pathlib import Path
 from integ_runtime.launch.playtime import close_stale, playing, read_plays
 from integ_runtime.launch.supervisor import append_line, boot_id, descendants, started_at_tick
 
-LINE = {"id": "a", "started_at": "2026-11-24T10:00:00Z", "ended_at": "2026-11-24T10:10:00Z", "seconds": 600.0, "exit_code": 0}
+LINE = {"started_at": "2026-11-24T10:00:00Z", "ended_at": "2026-11-24T10:10:00Z", "seconds": 600.0, "exit_code": 0}
 
 
 def test_lines_are_added_up_and_damaged_ones_left_out(tmp_path: Path) -> None:
@@ -20,6 +20,18 @@ def test_lines_are_added_up_and_damaged_ones_left_out(tmp_path: Path) -> None:
     plays = read_plays(tmp_path)
     assert (plays.sessions, plays.minutes, plays.last_played_at) == (2, 11, "2026-12-01T00:00:00Z")
     assert read_plays(tmp_path / "nothing").sessions == 0
+
+
+def test_a_play_that_a_crash_had_written_twice_counts_once(tmp_path: Path) -> None:
+    """Its supervisor was killed between writing the record and taking the journal away, which closes the play again."""
+    append_line(tmp_path / "sessions.jsonl", {**LINE, "id": "x"})
+    (tmp_path / "playing").mkdir()
+    journal = {"id": "x", "started_at": LINE["started_at"], "pid": 1, "pid_start": 0, "boot_id": "other"}
+    (tmp_path / "playing" / "x.json").write_text(json.dumps(journal))
+    close_stale(tmp_path)
+    append_line(tmp_path / "sessions.jsonl", {**LINE, "id": "y"})
+    plays = read_plays(tmp_path)
+    assert (plays.sessions, plays.seconds) == (2, 1200.0)
 
 
 def test_a_line_behind_a_torn_one_starts_anew(tmp_path: Path) -> None:
@@ -37,7 +49,7 @@ def test_a_journal_of_another_boot_or_another_process_is_stale(tmp_path: Path) -
     journals = {
         "alive": {**me, "started_at": "2026-11-24T10:00:00Z"},
         "reboot": {**me, "boot_id": "other", "started_at": "2026-11-24T10:00:00Z"},
-        "reused": {**me, "pid_start": 1, "started_at": "2026-11-24T11:00:00Z"},
+        "reused": {**me, "id": "y", "pid_start": 1, "started_at": "2026-11-24T11:00:00Z"},
         "no time": {**me, "pid_start": 1, "started_at": "yesterday"},
     }
     for name, body in journals.items():

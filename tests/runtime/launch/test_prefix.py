@@ -39,6 +39,16 @@ def test_going_forward_keeps_no_copy_and_going_back_does(prefix: Path) -> None:
     assert last_build(prefix) == Used("GE-Proton9-27", "ge")
 
 
+def test_what_is_left_of_a_copy_that_was_cut_short_goes_with_the_next_one(prefix: Path) -> None:
+    left = prefix.parent / "prefix-copies" / ".20260101T000000Z.tmp"
+    left.mkdir(parents=True)
+    (left / "half").write_text("half")
+    for version in ("GE-Proton10-1", "GE-Proton9-27"):
+        note_build(prefix, Used(version, "ge"))
+    assert not left.exists()
+    assert copies(prefix) == ["GE-Proton10-1"]
+
+
 def test_another_family_is_going_back_too(prefix: Path) -> None:
     note_build(prefix, Used("GE-Proton8-9", "ge"))
     note_build(prefix, Used("UMU-Proton-9.0-4e", "umu"))
