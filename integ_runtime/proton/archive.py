@@ -319,7 +319,7 @@ def _zstd_pieces(chunks: _Counted) -> Iterator[bytes]:
     except ImportError:
         pass
     else:
-        options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW.bit_length() - 1}
+        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW.bit_length() - 1}
         yield from _pieces(chunks, lambda: zstd.ZstdDecompressor(options=options), [zstd.ZstdError])
         return
     try:

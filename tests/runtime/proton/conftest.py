@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from integ_runtime.proton.store import ProtonStore
+from tests.conftest_sandbox import RunningSandbox
+from tests.runtime.proton.proton_home import store_of
+
+
+@pytest.fixture
+def store(home: Path, sandbox: RunningSandbox) -> ProtonStore:
+    return store_of(home, sandbox)
+
+
+@pytest.fixture
+def tools(home: Path) -> Path:
+    return home / ".cache/integ/proton"
