@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from integ_runtime.packages import Packages, read_packages
 from integ_runtime.secrets import key_place
-from integ_runtime.settings import RuntimeSettings
+from integ_runtime.settings import RuntimeSettings, shown_address
 from integ_runtime.steam.library import SteamSnapshot
 from integ_server.contract.errors import IntegError
 
@@ -250,7 +250,7 @@ def check_upstream(around: Around) -> Check:
     if url is None:
         return Check("upstream", "ok", "requests go to the stores themselves")
     mend = "unset INTEG_UPSTREAM_URL" if around.environ.get("INTEG_UPSTREAM_URL") else "integ config set upstream_url ''"
-    return Check("upstream", "warn", f"every request to the outside goes to {url}", mend)
+    return Check("upstream", "warn", f"every request to the outside goes to {shown_address(url)}", mend)
 
 
 def _sysctl(name: str, value: int) -> str:
@@ -315,7 +315,7 @@ async def _check_proton(runtime: Runtime) -> Check:
 
 
 async def _check_backend(runtime: Runtime) -> Check:
-    where = runtime.settings.backend_url or "embedded"
+    where = shown_address(runtime.settings.backend_url) if runtime.settings.backend_url else "embedded"
     try:
         async with asyncio.timeout(30):
             known: dict[str, Any] = await runtime.status()

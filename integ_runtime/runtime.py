@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.progress import Report, unheard
-from integ_runtime.settings import RuntimeSettings
+from integ_runtime.settings import RuntimeSettings, shown_address
 
 if TYPE_CHECKING:
     from integ_runtime.accounts import Accounts
@@ -122,9 +122,10 @@ class Runtime:
     async def status(self) -> dict[str, Any]:
         """As `integ status --json` prints it."""
         known = await (await self.api()).sync_status()
+        backend, upstream = self.settings.backend_url, self.settings.upstream_url
         return {
-            "backend": self.settings.backend_url or "embedded",
-            "upstream_url": self.settings.upstream_url,
+            "backend": shown_address(backend) if backend else "embedded",
+            "upstream_url": shown_address(upstream) if upstream else None,
             "accounts": [account.model_dump(mode="json") for account in known.accounts],
             "jobs": [job.model_dump(mode="json") for job in known.jobs],
             "cache_revision": await self.library.revision(),

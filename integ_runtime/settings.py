@@ -20,9 +20,9 @@ class RuntimeSettings:
     """One value a setting; the name in `config.toml` is the field's, in the environment `INTEG_` and the field's in capitals."""
 
     paths: Paths
-    backend_url: str | None = None
+    backend_url: str | None = field(default=None, repr=False)
     """A backend for many; None runs it embedded."""
-    upstream_url: str | None = None
+    upstream_url: str | None = field(default=None, repr=False)
     """Where all requests to the outside go instead: a sandbox, a mirror, a proxy. https, or loopback."""
     token: str = field(default="", repr=False)
     """A personal token for the backend."""
@@ -104,6 +104,12 @@ def setting_source(name: str, environ: Mapping[str, str], config_file: Path) -> 
     """Where the value in force comes from: a variable's name, `config.toml`, or `default`."""
     raw, where = _raw_value(name, environ, read_config_file(config_file), config_file)
     return "default" if raw is None else "config.toml" if " in " in where else where
+
+
+def shown_address(url: str) -> str:
+    """*url* for people: a name and password in it are nobody's business."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl() if "@" in parts.netloc else url
 
 
 def _raw_value(name: str, environ: Mapping[str, str], written: dict[str, Any], config_file: Path) -> tuple[object, str]:

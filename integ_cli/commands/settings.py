@@ -12,7 +12,7 @@ from integ_cli.context import output
 from integ_cli.output import Output, read_stdin_secret
 from integ_cli.traits import command
 from integ_runtime.paths import read_paths
-from integ_runtime.settings import SECRET_SETTINGS, SETTING_NAMES, RuntimeSettings, read_settings, setting_source
+from integ_runtime.settings import SECRET_SETTINGS, SETTING_NAMES, RuntimeSettings, read_settings, setting_source, shown_address
 from integ_server.contract.errors import UsageError
 
 NameArgument = Annotated[str, Argument(help="The setting's name", metavar="NAME")]
@@ -86,6 +86,8 @@ def _item(settings: RuntimeSettings, name: str) -> dict[str, Any]:
     value = getattr(settings, name)
     if isinstance(value, tuple):
         value = [str(each) for each in value]
+    if name.endswith("_url") and value:
+        value = shown_address(value)
     is_set = value not in (None, "", [])
     source = setting_source(name, os.environ, settings.paths.config_file)
     secret = name in SECRET_SETTINGS

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from integ_runtime.settings import shown_address
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
 from integ_server.contract.types import (
     AccountInfo,
@@ -40,6 +41,7 @@ class ApiClient:
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
+        self._where = shown_address(str(http.base_url))
 
     async def providers(self) -> list[ProviderInfo]:
         return await self._ask(list[ProviderInfo], "GET", "/auth/providers")
@@ -79,16 +81,13 @@ class ApiClient:
         try:
             answer = await self._http.request(method, path, json=sent, params=params)
         except httpx.HTTPError as error:
-            where = self._http.base_url
-            raise BackendUnreachableError(f"no answer from {where}", hint="integ doctor") from error
+            raise BackendUnreachableError(f"no answer from {self._where}", hint="integ doctor") from error
         if not answer.is_success:
             raise _error_in(answer)
         try:
             return TypeAdapter(Envelope[kind]).validate_json(answer.content).data  # type: ignore[valid-type]
         except ValidationError as error:
-            raise BackendUnreachableError(
-                f"{self._http.base_url} answered, but not as an Integ backend does", hint="integ config list"
-            ) from error
+            raise BackendUnreachableError(f"{self._where} answered, but not as an Integ backend does", hint="integ config list") from error
 
 
 def _part(text: str) -> str:

@@ -154,6 +154,8 @@ def test_settings(integ: Integ, valid: Valid, home: Path) -> None:
     assert valid(integ("config", "path", "--json")) == {"path": f"{home}/.config/integ/config.toml", "exists": False}
     assert valid(integ("config", "set", "bandwidth_limit", "4M", "--json"))["value"] == 4 << 20
     assert valid(integ("config", "get", "bandwidth-limit", "--json"))["source"] == "config.toml"
+    told = integ("config", "set", "backend_url", "https://ana:hunter2@integ.example", "--json")
+    assert (told.code, "hunter2" in told.out + integ("config", "list").out) == (0, False)
     known = {each["name"]: each for each in valid(integ("config", "list", "--json"))["items"]}
     assert known["bandwidth_limit"]["value"] == 4 << 20
 

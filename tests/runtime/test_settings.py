@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integ_runtime.settings import SETTING_NAMES, parse_setting, read_settings
-from integ_server.contract.errors import UsageError
+from integ_runtime.settings import SETTING_NAMES, parse_setting, read_settings, shown_address
+from integ_server.contract.errors import BackendUnreachableError, UsageError
 
 
 def environ(home: Path, **more: str) -> dict[str, str]:
@@ -86,10 +87,31 @@ def test_no_home_is_a_usage_error() -> None:
 
 
 def test_secrets_are_not_in_the_settings_text(home: Path) -> None:
-    shown = repr(read_settings(environ(home, INTEG_STEAM_API_KEY="0123456789ABCDEF", INTEG_TOKEN="integ_pat_x", GITHUB_TOKEN="ghp_x")))
+    secrets = {"INTEG_STEAM_API_KEY": "0123456789ABCDEF", "INTEG_TOKEN": "integ_pat_x", "GITHUB_TOKEN": "ghp_x"}
+    shown = repr(read_settings(environ(home, **secrets, INTEG_BACKEND_URL="https://ana:hunter2@integ.example")))
+    assert "hunter2" not in shown
     assert "0123456789ABCDEF" not in shown
     assert "integ_pat_x" not in shown
     assert "ghp_x" not in shown
+
+
+def test_an_address_is_shown_without_the_login_in_it() -> None:
+    assert shown_address("https://ana:hunter2@integ.example:8443/x?y=@") == "https://***@integ.example:8443/x?y=@"
+    assert shown_address("https://integ.example/@ana") == "https://integ.example/@ana"
+
+
+async def test_a_backend_that_does_not_answer_is_named_without_the_login_to_it(home: Path) -> None:
+    from integ_runtime.client.api import ApiClient
+    from integ_runtime.client.transport import open_http
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        settings = read_settings(environ(home, INTEG_BACKEND_URL=f"http://ana:hunter2@127.0.0.1:{nobody.getsockname()[1]}"))
+        async with open_http(settings) as http:
+            with pytest.raises(BackendUnreachableError) as caught:
+                await ApiClient(http).accounts()
+    assert "hunter2" not in caught.value.message
+    assert "127.0.0.1" in caught.value.message
 
 
 @given(
