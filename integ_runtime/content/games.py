@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -154,7 +155,8 @@ class Games:
                 raise WouldLoseDataError(f"{before.title} is installed in {before.path} already", hint=f"integ uninstall {key}")
             start = imports.named_start(folder, exe) if exe is not None else imports.find_start(folder, key)
             if start is None:
-                raise NotFoundError(f"nothing in {folder} says what starts the game", hint=f"integ import {key} --path {folder} --exe FILE")
+                again = f"integ import {key} --path {shlex.quote(str(folder))} --exe FILE"
+                raise NotFoundError(f"nothing in {folder} says what starts the game", hint=again)
             told = imports.describe(folder, key)
             game = InstalledGame(
                 key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def named_start(folder: Path, exe: Path) -> Start:
             return Start("windows", program)
         raise UsageError(f"{program} is no program that Integ can start", hint="a .exe, .bat or .msi, a Linux program, or a #! script")
     if not os.access(program, os.X_OK):
-        raise UsageError(f"{program} is not executable", hint=f"chmod +x {program}")
+        raise UsageError(f"{program} is not executable", hint=f"chmod +x {shlex.quote(str(program))}")
     return Start("linux", program)
 
 

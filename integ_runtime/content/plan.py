@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ def check_place(place: Place, key: str, before: InstalledGame | None, others: It
             raise WouldLoseDataError(f"{path} is there already, and is no folder", hint="choose another folder with --dir")
         if path.is_dir() and any(each.name != STAGING for each in path.iterdir()):
             raise WouldLoseDataError(
-                f"{path} holds files that Integ did not put there", hint=f"integ import {key} --path {path}, or choose another --dir"
+                f"{path} holds files that Integ did not put there",
+                hint=f"integ import {key} --path {shlex.quote(str(path))}, or choose another --dir",
             )
 
 

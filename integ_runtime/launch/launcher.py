@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from integ_runtime.launch.playtime import Playing, Plays, playing, read_plays
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.tools import is_executable, read_tool
-from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
+from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
@@ -63,8 +64,7 @@ class Launcher:
 
         Raises:
             NotFoundError: The game is not installed, or only half.
-            BuildNotFoundError: It needs a Proton version that is not here.
-            LaunchError: It can't be started as things stand.
+            LaunchError: It can't be started as things stand; among that, that it needs a Proton version that is not here.
         """
         check_key(key)
         if key.startswith("steam:"):
@@ -74,7 +74,10 @@ class Launcher:
         if game.platform == "linux":
             machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
             return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
-        build = await self._proton.build_for(key, asked=proton, required=required_proton)
+        try:
+            build = await self._proton.build_for(key, asked=proton, required=required_proton)
+        except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
+            raise LaunchError(error.message, hint=error.hint) from error
         machine = await asyncio.to_thread(self._machine, wrappers, windows=True)
         tool = await asyncio.to_thread(read_tool, build.path)
         if tool is None:
@@ -232,6 +235,6 @@ def _check_program(game: InstalledGame) -> None:
     if not exe.exists():
         raise ProgramMissingError(f"{exe} is not there", hint=f"integ uninstall {game.key}, and install it again")
     if exe.is_dir():
-        raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {game.path} --exe FILE")
+        raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {shlex.quote(str(game.path))} --exe FILE")
     if game.platform == "linux" and not os.access(exe, os.X_OK):
-        raise NotExecutableError(f"{exe} is not executable", hint=f"chmod +x {exe}")
+        raise NotExecutableError(f"{exe} is not executable", hint=f"chmod +x {shlex.quote(str(exe))}")

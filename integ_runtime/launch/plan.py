@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from integ_runtime.content.installed import InstalledGame
-from integ_runtime.errors import LaunchError, ProgramMissingError
+from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch.environment import clean, is_reserved, shown
 from integ_runtime.steam.tools import SteamTool, find_runtime
 
@@ -241,6 +241,8 @@ def _wrapped(wrappers: Sequence[str], machine: Machine) -> tuple[list[str], list
             if name in _OPTIONAL:
                 notes.append(f"{name} is left out: it is not installed")
                 continue
+            if "/" in words[0] and Path(words[0]).exists():
+                raise NotExecutableError(f"the wrapper {words[0]} can't be executed", hint=f"chmod +x {shlex.quote(words[0])}")
             raise ProgramMissingError(f"the wrapper {words[0]} is not installed", hint="install it, or leave out --wrapper")
         if name in {"gamescope", "systemd-run"} and words[-1] != "--":
             words = [*words, "--"]

@@ -20,6 +20,8 @@ from integ_server.contract.errors import UsageError
 FLATPAK_ID = "com.valvesoftware.Steam"
 _ID = re.compile(r"[0-9]{1,20}")
 _ACTIONS = frozenset({"rungameid", "install", "uninstall", "validate"})
+_NO_CLIENT = "install Steam, or its Flatpak com.valvesoftware.Steam; integ doctor knows the command"
+OPENS_WITHIN_S = 10.0
 APPEARS_WITHIN_S = 90.0
 """How long a client that runs may take to start a game: it may have to update or to sync saves first."""
 
@@ -67,11 +69,16 @@ def steam_command(uri: str, roots: Sequence[SteamRoot], environ: Mapping[str, st
             return SteamCommand((program, uri), "native")
     if program := find("xdg-open"):
         return SteamCommand((program, uri), "portal")
-    raise LaunchError("the Steam client is not on this machine", hint="install Steam, or its Flatpak com.valvesoftware.Steam")
+    raise LaunchError("the Steam client is not on this machine", hint=_NO_CLIENT)
 
 
 async def hand_over(command: SteamCommand, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the client's command, detached: it may become the client itself, and then lives longer than we do."""
+    """
+    Start the client's command, detached: it may become the client itself, and then lives longer than we do.
+
+    Raises:
+        LaunchError: It could not be started, or the desktop knows nothing that opens Steam's addresses.
+    """
     nothing = subprocess.DEVNULL
 
     def start() -> subprocess.Popen[bytes]:
@@ -81,9 +88,20 @@ async def hand_over(command: SteamCommand, environ: Mapping[str, str]) -> subpro
         )
 
     try:
-        return await asyncio.to_thread(start)
+        started = await asyncio.to_thread(start)
     except OSError as error:
         raise LaunchError(f"the Steam client could not be started: {error.strerror}", hint="start Steam by hand once") from error
+    if PurePath(command.argv[0]).name == "xdg-open" and await asyncio.to_thread(_ended_badly, started):
+        raise LaunchError("nothing on this machine opens Steam's addresses", hint=_NO_CLIENT)
+    return started
+
+
+def _ended_badly(opener: subprocess.Popen[bytes]) -> bool:
+    """Whether the desktop's opener said no; one that is still there after a while is taken to have found something."""
+    try:
+        return opener.wait(OPENS_WITHIN_S) != 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 async def wait_for_game(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from integ_runtime.content.installed import InstalledGame
-from integ_runtime.errors import LaunchError, ProgramMissingError
+from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch.plan import BuildTool, LaunchPlan, Machine, plan_native, plan_windows
 from integ_runtime.launch.run import run_game
 from integ_runtime.steam.tools import SteamTool, read_tool
@@ -153,6 +154,14 @@ def test_a_missing_overlay_costs_a_note_and_another_missing_wrapper_the_launch()
     for wrong in ("", "  ", "'open"):
         with pytest.raises(LaunchError):
             plan_native(GAME, on, wrappers=[wrong])
+
+
+def test_a_wrapper_that_is_there_but_no_program_is_told_as_a_shell_would(tmp_path: Path) -> None:
+    here = tmp_path / "my wrapper"
+    here.write_text("")
+    with pytest.raises(NotExecutableError) as caught:
+        plan_native(GAME, machine(programs={str(here): None}), wrappers=[shlex.quote(str(here))])
+    assert shlex.split(caught.value.hint) == ["chmod", "+x", str(here)]
 
 
 def test_a_dry_run_shows_no_secret() -> None:

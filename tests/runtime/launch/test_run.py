@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,23 @@ async def test_a_bundle_s_libraries_are_not_the_game_s(home: Path) -> None:
     stage = make_stage(home, {"LD_LIBRARY_PATH": "/mine"})
     await play(stage, game)
     assert stage.started(game)["env"]["LD_LIBRARY_PATH"] == "/mine"
+
+
+async def test_a_windows_game_without_a_proton_version_could_not_be_started(stage: Stage) -> None:
+    game = stage.game(platform="windows")
+    with pytest.raises(LaunchError, match="no Proton version") as caught:
+        await stage.launcher.plan(game.key)
+    assert not isinstance(caught.value, NotExecutableError | ProgramMissingError | NotFoundError), "exit code 125"
+    assert caught.value.hint == "integ install-proton"
+
+
+async def test_hints_can_be_typed_whatever_the_folder_is_called(stage: Stage) -> None:
+    game = stage.game(name="my game.sh")
+    program = game.path / "my game.sh"
+    program.chmod(0o644)
+    with pytest.raises(NotExecutableError) as caught:
+        await stage.launcher.plan(game.key)
+    assert shlex.split(caught.value.hint) == ["chmod", "+x", str(program)]
 
 
 async def test_the_player_s_variables_win_but_for_those_that_are_integ_s_own(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -52,6 +53,14 @@ def test_without_a_client_the_desktop_is_asked_and_without_that_it_is_told(progr
 def test_only_numbers_reach_the_client(wrong: str) -> None:
     with pytest.raises(UsageError):
         steam_uri("rungameid", wrong)
+
+
+@pytest.mark.parametrize(("answer", "told"), [(0, False), (3, True)])
+async def test_a_desktop_that_knows_no_steam_is_not_taken_for_one_that_was_asked(tmp_path: Path, answer: int, told: bool) -> None:
+    write_program(tmp_path / "xdg-open", f"#!/bin/sh\nexit {answer}\n")
+    command = steam_command("steam://install/1", [], {"PATH": str(tmp_path)})
+    with pytest.raises(LaunchError, match="nothing on this machine") if told else contextlib.nullcontext():
+        await hand_over(command, {"PATH": os.environ["PATH"]})
 
 
 REAPER = f"""#!{sys.executable} -IS
