@@ -112,6 +112,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def account_state(state: str) -> str:
+    return {"ok": "signed in", "signed_out": "sign in again", "private": "library is private"}.get(state, state)
+
+
 def day(moment: str | None) -> str:
     """The date of an RFC 3339 moment."""
     return moment[:10] if moment else "-"

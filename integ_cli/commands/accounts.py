@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from integ_cli import session
 from integ_cli.context import output
-from integ_cli.layout import day
+from integ_cli.layout import account_state, day
 from integ_cli.output import Output, read_stdin_secret
 from integ_cli.traits import command
 from integ_server.contract.errors import UsageError
@@ -19,8 +19,6 @@ from integ_server.contract.errors import UsageError
 if TYPE_CHECKING:
     from integ_runtime.runtime import Runtime
     from integ_server.contract.types import ProviderInfo, SignedIn
-
-_STATES = {"ok": "signed in", "signed_out": "sign in again", "private": "library is private"}
 
 
 @command(
@@ -182,8 +180,7 @@ def accounts() -> None:
     known = session.run(out, lambda runtime: runtime.accounts.all())
     items = [each.model_dump(mode="json") for each in known]
     cells = [
-        (each["provider"], each["display_name"], each["account"], _STATES.get(each["state"], each["state"]), day(each["last_sync_at"]))
-        for each in items
+        (each["provider"], each["display_name"], each["account"], account_state(each["state"]), day(each["last_sync_at"])) for each in items
     ]
     out.result("accounts", {"items": items}, out.rows(("STORE", "NAME", "ACCOUNT", "STATE", "LAST SYNC"), cells))
     if not items:

@@ -92,7 +92,7 @@ def uninstall(
         return
     out.result("uninstall", data, f"{release.title} is uninstalled.")
     if data["trashed"]:
-        out.note(f"{len(data['trashed'])} files that had been changed are in the trash.")
+        out.note(f"{len(data['trashed'])} files that had been changed are in {data['trash']} now.")
     if data["kept"] and data["path"]:
         out.note(f"What you added stays in {data['path']}.")
 

@@ -8,7 +8,7 @@ from typer import Argument, Option
 
 from integ_cli import session
 from integ_cli.context import output
-from integ_cli.layout import day
+from integ_cli.layout import account_state, day
 from integ_cli.output import Output
 from integ_cli.traits import command
 
@@ -57,7 +57,9 @@ def status() -> None:
     lines = [f"Backend: {known['backend']}"]
     if known["upstream_url"]:
         lines.append(f"Outside: everything goes to {known['upstream_url']}")
-    accounts = [(each["provider"], each["display_name"], _state(each["state"]), day(each["last_sync_at"])) for each in known["accounts"]]
+    accounts = [
+        (each["provider"], each["display_name"], account_state(each["state"]), day(each["last_sync_at"])) for each in known["accounts"]
+    ]
     jobs = [(each["kind"], each["provider"], each["account"], each["state"], each["done"], _told(each)) for each in known["jobs"]]
     out.result(
         "status",
@@ -66,10 +68,6 @@ def status() -> None:
         out.rows(("STORE", "ACCOUNT", "STATE", "LAST SYNC"), accounts) or "Nobody is signed in: integ login",
         out.rows(("JOB", "STORE", "ACCOUNT", "STATE", ">DONE", "ERROR"), jobs),
     )
-
-
-def _state(state: str) -> str:
-    return {"ok": "signed in", "signed_out": "sign in again", "private": "library is private"}.get(state, state)
 
 
 def _told(job: dict[str, Any]) -> str:

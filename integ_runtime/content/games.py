@@ -14,8 +14,8 @@ from integ_runtime.content import imports
 from integ_runtime.content.install import Installation
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key, is_key
 from integ_runtime.content.installer_files import names_of
-from integ_runtime.content.plan import InstallOptions, check_place, choose_place, dry_run
-from integ_runtime.content.uninstall import purge_game, remove_game
+from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run
+from integ_runtime.content.uninstall import Removed, purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.run import PLAY_LOCK, play_lock
@@ -54,13 +54,18 @@ class Games:
         return [game for game in self._installed.all() if game.whole]
 
     async def plan(self, key: str, options: InstallOptions = InstallOptions()) -> dict[str, Any]:  # noqa: B008 - frozen
-        """What `install` would do, as `install --dry-run` prints it; nothing is touched."""
+        """
+        What `install` would do, as `install --dry-run` prints it; nothing is touched.
+
+        Raises:
+            WouldLoseDataError, ProviderError: As `install` would.
+        """
         check_key(key)
         if key.startswith("steam:"):
             return _steam_plan(key)
-        before = self._installed.find(key)
+        before = self._find_own(key)
         plan = await self._ask(key, _with_before(options, before))
-        return dry_run(plan, choose_place(plan, self._settings.games_root, before, options.directory))
+        return dry_run(plan, self._choose_place(plan, before, options))
 
     async def install(
         self,
@@ -82,16 +87,11 @@ class Games:
         if key.startswith("steam:"):
             return await self._by_steam("install", key)
         async with self._alone(key, "installing it"):
-            before = self._installed.find(key)
-            if before is not None and before.source == "imported":
-                raise WouldLoseDataError(
-                    f"{before.title} was taken over from {before.path}", hint=f"integ uninstall {key} forgets it; its files stay"
-                )
+            before = self._find_own(key)
             report(Progress("plan"))
             wanted = _with_before(options, before)
             plan = await self._ask(key, wanted)
-            place = choose_place(plan, self._settings.games_root, before, options.directory)
-            check_place(place, key, before, self._installed.all())
+            place = self._choose_place(plan, before, options)
             if before is not None and before.whole and _same_content(before, plan):
                 return _result(before, files=0, fetched=0)
 
@@ -124,14 +124,14 @@ class Games:
             report(Progress("remove"))
             folder = self._installed.folder(key)
 
-            def work(stop: Stop) -> dict[str, Any]:
-                done = remove_game(game, self._installed, stop.check) if game else {}
+            def work(stop: Stop) -> Removed:
+                done = remove_game(game, self._installed, stop.check) if game else Removed()
                 if purge:
                     purge_game(folder)
                 return done
 
             done = await in_background(work, name=f"uninstall {key}")
-            return {"key": key, "path": str(game.path) if game else None, "purged": purge, **done}
+            return {"key": key, "path": str(game.path) if game else None, "purged": purge, **done.as_dict()}
 
     async def import_game(self, key: str, title: str, path: Path, exe: Path | None = None) -> dict[str, Any]:
         """
@@ -181,6 +181,20 @@ class Games:
             "executable": str(start.executable),
             "build": game.build,
         }
+
+    def _find_own(self, key: str) -> InstalledGame | None:
+        """What Integ itself has installed of *key*, in whatever state."""
+        found = self._installed.find(key)
+        if found is not None and found.source == "imported":
+            raise WouldLoseDataError(
+                f"{found.title} was taken over from {found.path}", hint=f"integ uninstall {key} forgets it; its files stay"
+            )
+        return found
+
+    def _choose_place(self, plan: DownloadPlan, before: InstalledGame | None, options: InstallOptions) -> Place:
+        place = choose_place(plan, self._settings.games_root, before, options.directory)
+        check_place(place, plan.key, before, self._installed.all())
+        return place
 
     async def _ask(self, key: str, options: InstallOptions) -> DownloadPlan:
         plan = await (await self._api()).download_plan(key, options.request())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,30 @@ def roots_of(game: InstalledGame, folder: Path) -> dict[Root, Path]:
     return {"game": game.path, "support": folder / "support"}
 
 
-def remove_game(game: InstalledGame, installed: InstalledGames, check: Callable[[], None]) -> dict[str, Any]:
-    """
-    Remove what the ledger of *game* names; cut short, it goes on where it stopped when called again.
+@dataclass(frozen=True, slots=True)
+class Removed:
+    trashed: tuple[str, ...] = ()
+    """Paths that had been changed, relative to the game's folder."""
+    trash: Path | None = None
+    """Where they are now."""
+    kept: bool = False
+    """Whether something that is not ours stays."""
+    bytes_freed: int = 0
 
-    The answer: `trashed` (paths that had been changed), `kept` (whether something that is not ours stays), `bytes_freed`.
-    """
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "trashed": list(self.trashed),
+            "trash": str(self.trash) if self.trash else None,
+            "kept": self.kept,
+            "bytes_freed": self.bytes_freed,
+        }
+
+
+def remove_game(game: InstalledGame, installed: InstalledGames, check: Callable[[], None]) -> Removed:
+    """Remove what the ledger of *game* names; cut short, it goes on where it stopped when called again."""
     if game.source == "imported":
         installed.remove(game.key)
-        return {"trashed": [], "kept": True, "bytes_freed": 0}
+        return Removed(kept=True)
     folder = installed.folder(game.key)
     if not game.path.parent.is_dir():
         raise StorageError(f"{game.path.parent} is not there: is its drive mounted?", hint=f"mount it, then: integ uninstall {game.key}")
@@ -46,7 +62,7 @@ def remove_game(game: InstalledGame, installed: InstalledGames, check: Callable[
     _drop_if_empty(folder / "support")
     drop_ledger(folder / LEDGER)
     installed.remove(game.key)
-    return {"trashed": sorted(trash.taken), "kept": kept, "bytes_freed": freed}
+    return Removed(tuple(sorted(trash.taken)), trash.place, kept, freed)
 
 
 def purge_game(folder: Path) -> None:

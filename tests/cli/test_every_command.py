@@ -118,7 +118,7 @@ def test_proton_versions(integ: Integ, outside: RunningSandbox, valid: Valid) ->
     valid(missing)
 
 
-def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, valid: Valid, tmp_path: Path) -> None:
+def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, valid: Valid, tmp_path: Path, home: Path) -> None:
     key = f"gog:{signed_in.world.with_content('native-game').id}"
     plan = valid(integ("install", key, "--dry-run", "--json"))
     assert plan["key"] == key
@@ -138,6 +138,9 @@ def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, va
     assert (refused.code, refused.json["error"]) == (10, "WouldLoseDataError")
     assert valid(integ("uninstall", key, "--yes", "--json"))["key"] == key
     assert valid(integ("list", "--installed", "--json"))["total"] == 0
+    (home / ".local/share/integ/games" / key.replace(":", "-") / "saves").mkdir(parents=True)
+    assert valid(integ("uninstall", key, "--purge", "--yes", "--json"))["purged"] is True
+    assert integ("uninstall", key, "--purge", "--yes").code == 3
     program = tmp_path / "own" / "start.sh"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 9\n")

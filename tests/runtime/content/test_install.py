@@ -95,6 +95,14 @@ async def test_a_dry_run_says_everything_and_does_nothing(offered: Shop) -> None
     assert not offered.settings.paths.data.exists()
 
 
+async def test_a_dry_run_is_refused_where_the_install_would_be(offered: Shop) -> None:
+    offered.folder.mkdir(parents=True)
+    (offered.folder / "mine.txt").write_text("mine")
+    for way in (offered.games.plan, offered.games.install):
+        with pytest.raises(WouldLoseDataError, match="holds files that Integ did not put there"):
+            await way("gog:1")
+
+
 async def test_what_was_asked_for_reaches_the_backend_and_an_update_asks_for_the_same(offered: Shop) -> None:
     options = InstallOptions(platform="windows", language="fr-FR", dlc=["5"], branch="beta")
     assert offered.backend.plan is not None

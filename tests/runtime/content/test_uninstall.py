@@ -63,6 +63,7 @@ async def test_a_changed_file_goes_to_the_trash_whatever_its_size_and_date_say(p
     os.utime(same, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     done = await played.games.uninstall("gog:1")
     assert done["trashed"] == ["data/leaves.pak", "data/water.pak"]
+    assert (Path(done["trash"]) / "data" / "water.pak").read_bytes() == b"more"
     assert trashed(played) == {"data/leaves.pak": bytes(body), "data/water.pak": b"more"}
     (about,) = (played.settings.games_root / ".integ-trash").glob("*.json")
     assert json.loads(about.read_text())["key"] == "gog:1"
