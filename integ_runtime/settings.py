@@ -97,7 +97,8 @@ def parse_setting(name: str, raw: object, where: str) -> object:
     try:
         return reader(raw)
     except ValueError as error:
-        raise UsageError(f"{where} is wrong: {error}", hint=f"integ config set {name} VALUE") from error
+        hint = f"unset {where}" if where.isupper() else f"integ config set {name} VALUE"  # a variable wins over the file
+        raise UsageError(f"{where} is wrong: {error}", hint=hint) from error
 
 
 def setting_source(name: str, environ: Mapping[str, str], config_file: Path) -> str:

@@ -66,7 +66,7 @@ def test_a_wrong_value_is_an_error_that_names_the_setting(home: Path, name: str,
     with pytest.raises(UsageError) as caught:
         read_settings(environ(home, **{name: value}))
     assert name in caught.value.message
-    assert caught.value.hint
+    assert caught.value.hint == f"unset {name}", "the file's value would not count beside it"
 
 
 def test_loopback_may_be_plain_http(home: Path) -> None:
