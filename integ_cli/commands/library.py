@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any, Literal
 
@@ -132,7 +133,15 @@ def _played(item: dict[str, Any]) -> str:
 
 def _releases(out: Output, item: dict[str, Any]) -> Table:
     cells = [
-        (each["key"], each["title"], " ".join(each["platforms"]) or "-", each["install_path"] or "-", playtime(each["playtime_min"]))
+        (each["key"], each["title"], " ".join(each["platforms"]) or "-", _short(each["install_path"]), playtime(each["playtime_min"]))
         for each in item["releases"]
     ]
     return out.rows(("KEY", "TITLE", "PLATFORMS", "INSTALLED IN", ">PLAYED"), cells)
+
+
+def _short(folder: str | None) -> str:
+    """A folder as people write it, `~` for their home; `-` for none."""
+    home = os.environ.get("HOME", "")
+    if folder and home and (folder == home or folder.startswith(f"{home}/")):
+        return f"~{folder[len(home) :]}"
+    return folder or "-"

@@ -80,6 +80,7 @@ def test_a_dry_run_prints_the_whole_plan_and_starts_nothing(signed_in: Player, s
     assert plan["platform"] == "linux"
     assert not (signed_in.home / "Games").exists()
     signed_in.done("install", key)
+    assert "~/Games/Lantern Keep" in signed_in.done("show", key).out, "people read their home as ~"
     launch = valid(signed_in.done("launch", key, "--dry-run", "--json", "--", "--auto"))
     assert launch["runner"] == "native"
     assert launch["argv"][-1] == "--auto"
