@@ -60,7 +60,9 @@ def install(
 
 
 def _dlc(given: list[str] | None) -> Any:
-    wanted = [each for one in given or ["all"] for each in one.split(",") if each]
+    if not given:
+        return None
+    wanted = [each for one in given for each in one.split(",") if each]
     words = {"all", "none"} & set(wanted)
     if not words:
         return wanted

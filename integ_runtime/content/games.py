@@ -14,7 +14,7 @@ from integ_runtime.content import imports
 from integ_runtime.content.install import Installation
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key, is_key
 from integ_runtime.content.installer_files import names_of
-from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run
+from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run, kept_dlc, with_before
 from integ_runtime.content.uninstall import Removed, purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
 from integ_runtime.launch.environment import clean
@@ -64,7 +64,7 @@ class Games:
         if key.startswith("steam:"):
             return _steam_plan(key)
         before = self._find_own(key)
-        plan = await self._ask(key, _with_before(options, before))
+        plan = await self._ask(key, with_before(options, before))
         return dry_run(plan, self._choose_place(plan, before, options))
 
     async def install(
@@ -89,16 +89,18 @@ class Games:
         async with self._alone(key, "installing it"):
             before = self._find_own(key)
             report(Progress("plan"))
-            wanted = _with_before(options, before)
+            wanted = with_before(options, before)
             plan = await self._ask(key, wanted)
             place = self._choose_place(plan, before, options)
             if before is not None and before.whole and _same_content(before, plan):
+                if kept_dlc(wanted) != before.dlc_asked:  # nothing to fetch for it today
+                    self._installed.save(replace(before, dlc_asked=kept_dlc(wanted)))
                 return _result(before, files=0, fetched=0)
 
             async def again() -> DownloadPlan:
                 return await self._ask(key, replace(wanted, build=plan.build or wanted.build))
 
-            work = Installation(plan, place, before, self._installed, settings=self._settings, again=again, branch=options.branch or "")
+            work = Installation(plan, place, before, self._installed, settings=self._settings, again=again, wanted=wanted)
             done = await work.run(report)
             return _result(done.game, files=done.files, fetched=done.bytes_fetched)
 
@@ -229,19 +231,6 @@ def _drop_if_bare(folder: Path) -> None:
             for name in (LOCK, PLAY_LOCK):
                 (folder / name).unlink(missing_ok=True)
             folder.rmdir()
-
-
-def _with_before(options: InstallOptions, before: InstalledGame | None) -> InstallOptions:
-    """What an update or a second attempt is not told anew stays as it was."""
-    if before is None:
-        return options
-    return replace(
-        options,
-        platform=options.platform or before.platform,
-        language=options.language or before.language or None,
-        branch=options.branch or before.branch or None,
-        build=options.build or (before.build if before.state == "installing" else None) or None,
-    )
 
 
 def _same_content(before: InstalledGame, plan: DownloadPlan) -> bool:

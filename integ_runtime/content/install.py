@@ -16,7 +16,7 @@ from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.content.installer_files import InstallerFiles, names_of
 from integ_runtime.content.ledger import LEDGER, Entry, Ledger, Root, drop_ledger
 from integ_runtime.content.names import STAGING, Parts
-from integ_runtime.content.plan import Place
+from integ_runtime.content.plan import InstallOptions, Place, kept_dlc
 from integ_runtime.content.sums import size_in
 from integ_runtime.content.trash import Trash
 from integ_runtime.content.tree import Tree
@@ -54,7 +54,7 @@ class Installation:
         *,
         settings: RuntimeSettings,
         again: Callable[[], Awaitable[DownloadPlan]],
-        branch: str = "",
+        wanted: InstallOptions,
     ) -> None:
         self._plan = plan
         self._before = before
@@ -74,7 +74,8 @@ class Installation:
             language=plan.language,
             dlc=tuple(plan.dlc),
             installers=names_of(plan),
-            branch=branch or (before.branch if before else ""),
+            dlc_asked=kept_dlc(wanted),
+            branch=wanted.branch or "",
             library_root=place.library_root,
         )
         self._roots = roots_of(self._game, self._folder)

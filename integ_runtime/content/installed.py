@@ -52,6 +52,8 @@ class InstalledGame:
     version: str = ""
     language: str = ""
     dlc: tuple[str, ...] = ()
+    dlc_asked: tuple[str, ...] = ()
+    """What the player chose: ids, or `none`; empty or `all` is all of them, those of tomorrow too."""
     installers: tuple[str, ...] = ()
     """File names of the offline installers that it came from: the game's own, then its DLC's."""
     branch: str = ""
@@ -300,6 +302,7 @@ def _game(body: dict[str, Any]) -> InstalledGame:
         version=text("version"),
         language=text("language"),
         dlc=texts("dlc"),
+        dlc_asked=texts("dlc_asked"),
         installers=texts("installers"),
         branch=text("branch"),
         library_root=path("library_root"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,7 +24,8 @@ class InstallOptions:
 
     platform: Literal["linux", "windows"] | None = None
     language: str | None = None
-    dlc: Sequence[str] | Literal["all", "none"] = "all"
+    dlc: Sequence[str] | Literal["all", "none"] | None = None
+    """None is all of them, unless something else was asked for earlier."""
     branch: str | None = None
     build: str | None = None
     directory: Path | None = None
@@ -33,8 +34,35 @@ class InstallOptions:
     def request(self) -> DownloadRequest:
         from integ_server.contract.types import DownloadRequest
 
-        dlc: Any = self.dlc if isinstance(self.dlc, str) else list(self.dlc)
+        dlc: Any = "all" if self.dlc is None else self.dlc if isinstance(self.dlc, str) else list(self.dlc)
         return DownloadRequest(platform=self.platform, language=self.language, dlc=dlc, branch=self.branch, build=self.build)
+
+
+def with_before(options: InstallOptions, before: InstalledGame | None) -> InstallOptions:
+    """*options* for an update or a second attempt: what it is not told anew stays as it was."""
+    if before is None:
+        return options
+    return replace(
+        options,
+        platform=options.platform or before.platform,
+        language=options.language or before.language or None,
+        dlc=_asked_dlc(before.dlc_asked) if options.dlc is None else options.dlc,
+        branch=options.branch or before.branch or None,
+        build=options.build or (before.build if before.state == "installing" else None) or None,
+    )
+
+
+def kept_dlc(options: InstallOptions) -> tuple[str, ...]:
+    """The choice of DLC as the game's record keeps it: ids, or one word."""
+    if options.dlc is None:
+        return ()
+    return (options.dlc,) if isinstance(options.dlc, str) else tuple(options.dlc) or ("none",)
+
+
+def _asked_dlc(kept: tuple[str, ...]) -> Sequence[str] | Literal["all", "none"] | None:
+    if kept == ("none",):
+        return "none"
+    return None if kept in {(), ("all",)} else kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,12 @@ async def test_what_was_asked_for_reaches_the_backend_and_an_update_asks_for_the
     await offered.games.install("gog:1")
     first, second = offered.backend.asked
     assert (first.platform, first.language, first.dlc, first.branch, first.build) == ("windows", "fr-FR", ["5"], "beta", None)
-    assert (second.platform, second.language, second.branch, second.build) == ("windows", "fr-FR", "beta", None)
+    assert (second.platform, second.language, second.dlc, second.branch, second.build) == ("windows", "fr-FR", ["5"], "beta", None)
+    await offered.games.install("gog:1", InstallOptions(dlc="none"))
+    await offered.games.install("gog:1")
+    await offered.games.install("gog:1", InstallOptions(dlc="all"))
+    await offered.games.install("gog:1")
+    assert [each.dlc for each in offered.backend.asked[2:]] == ["none", "none", "all", "all"]
 
 
 async def test_small_files_come_in_one_piece(shop: Shop) -> None:
