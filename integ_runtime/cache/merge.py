@@ -31,8 +31,8 @@ def _merge_release(base: sqlite3.Connection, key: str) -> set[str]:
     told = base.execute(f"SELECT {_STORE} FROM store_releases WHERE key = ? AND kind = 'game'", (key,)).fetchone()
     facts = base.execute(f"SELECT {_FACT} FROM local_facts WHERE key = ? ORDER BY source", (key,)).fetchall()
     base.execute("DELETE FROM releases WHERE key = ?", (key,))
-    if told is None and (not facts or _is_dlc(base, key)):
-        return before
+    if told is None and (not any(fact[2] for fact in facts) or _is_dlc(base, key)):
+        return before  # only what is here now stands for itself; an old play time is kept until a store tells of the game
     if told is not None:
         _, provider, game_id, title_id, title, platforms, playtime_min, last_played_at, required = told
     else:

@@ -89,6 +89,13 @@ async def test_installed_steam_games_show_without_any_account_and_go_when_they_a
         await cache.get_title("lantern keep")
 
 
+async def test_a_play_time_alone_is_no_game_until_a_store_tells_of_it(cache: LibraryCache) -> None:
+    await cache.put_local([LocalFact("steam:1", playtime_min=90)], "steam-files")
+    assert await cache.titles() == []
+    await cache.apply(feed(1, "steam:1"))
+    assert (await cache.titles())[0].playtime_min == 90
+
+
 async def test_sources_do_not_touch_each_other(cache: LibraryCache) -> None:
     await cache.put_local([LocalFact("steam:1", "One", installed=True)], "steam-files")
     await cache.put_local([LocalFact("local:two", "Two", installed=True)], "installs")
