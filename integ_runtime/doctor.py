@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from integ_runtime.content.installed import InstalledGames
 from integ_runtime.packages import Packages, read_packages
 from integ_runtime.secrets import key_place
 from integ_runtime.settings import RuntimeSettings, shown_address
@@ -253,6 +254,22 @@ def check_upstream(around: Around) -> Check:
     return Check("upstream", "warn", f"every request to the outside goes to {shown_address(url)}", mend)
 
 
+def check_games(around: Around) -> Check:
+    """A record that can't be read hides its game from every list."""
+    games = InstalledGames(around.settings.paths)
+    if damaged := games.damaged():
+        file = damaged[0].file
+        more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        told = f"the record of an installed game can't be read: {file}: {damaged[0].reason}{more}"
+        return Check("games", "fail", told, f"mv {shlex.quote(str(file))} {shlex.quote(f'{file}.damaged')}")
+    unfinished = [game for game in games.all() if not game.whole]
+    if unfinished:
+        first = unfinished[0]
+        mend = f"integ {'uninstall' if first.state == 'removing' else 'install'} {first.key}"
+        return Check("games", "warn", f"half done: {', '.join(game.title or game.key for game in unfinished)}", mend)
+    return Check("games", "ok", f"{len(games.all())} installed through Integ")
+
+
 def _sysctl(name: str, value: int) -> str:
     return f"echo {name}={value} | sudo tee /etc/sysctl.d/90-{name.rpartition('.')[2].replace('_', '-')}.conf && sudo sysctl --system"
 
@@ -262,6 +279,7 @@ _LOCAL: dict[str, Callable[[Around], Check]] = {
     "folders": check_folders,
     "disk-space": check_space,
     "secrets": check_secrets,
+    "games": check_games,
     "upstream": check_upstream,
     "screen": check_screen,
     "browser": check_browser,

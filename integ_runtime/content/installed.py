@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -250,14 +249,6 @@ def write_whole(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise StorageError(f"{file} can't be written: {error.strerror}") from error
-
-
-def free_bytes(folder: Path) -> int:
-    """What a user may still write to the file system that *folder* is or will be on."""
-    place = folder
-    while not place.is_dir():
-        place = place.parent
-    return shutil.disk_usage(place).free
 
 
 def _game(body: dict[str, Any]) -> InstalledGame:

@@ -17,7 +17,7 @@ from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissing
 from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
-from integ_runtime.launch.playtime import Playing, Plays, playing, read_plays
+from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.tools import is_executable, read_tool
@@ -123,10 +123,6 @@ class Launcher:
             on_started=on_started,
             stop_when_asked=stop_when_asked,
         )
-
-    def own_playtime(self, key: str) -> Plays:
-        """Integ's own record of *key*."""
-        return read_plays(self._installed.folder(key))
 
     def running(self) -> list[Playing]:
         """Every play that goes on, started by whichever Integ."""

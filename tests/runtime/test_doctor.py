@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from integ_runtime import doctor
+from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.doctor import Around, Check, examine
 from integ_runtime.packages import read_packages
 from integ_runtime.paths import read_paths
@@ -55,6 +57,21 @@ def with_environ(around: Around, **more: str) -> Around:
     return Around(around.settings, {**around.environ, **more}, around.packages, around.root)
 
 
+def test_a_damaged_record_and_a_half_done_install_are_told(around: Around) -> None:
+    paths = around.settings.paths
+    game = InstalledGame("gog:1", "Tea", paths.home / "Games/Tea", "linux", "integ")
+    games = InstalledGames(paths)
+    games.save(game)
+    assert (doctor.check_games(around).state, doctor.check_games(around).found) == ("ok", "1 installed through Integ")
+    for state, mend in (("installing", "integ install gog:1"), ("removing", "integ uninstall gog:1")):
+        games.save(replace(game, state=state))
+        assert doctor.check_games(around) == Check("games", "warn", "half done: Tea", mend)
+    record = paths.game_dir("gog:1") / "install.json"
+    record.write_text("{")
+    found = doctor.check_games(around)
+    assert (found.state, found.mend) == ("fail", f"mv {record} {record}.damaged")
+
+
 LOOKS = [
     doctor.check_python,
     doctor.check_folders,
@@ -67,6 +84,7 @@ LOOKS = [
     doctor.check_umu,
     doctor.check_browser,
     doctor.check_upstream,
+    doctor.check_games,
 ]
 
 
@@ -244,7 +262,7 @@ async def checks(around: Around, **more: Any) -> dict[str, Check]:
 
 async def test_every_check_has_a_name_of_its_own_and_a_sign_in_is_suggested(around: Around) -> None:
     found = await checks(around, builds=[], status={"accounts": []})
-    assert len(found) == 17
+    assert len(found) == 18
     assert found["proton"].mend == "integ install-proton"
     assert found["backend"].mend == "integ login"
 
