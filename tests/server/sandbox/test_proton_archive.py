@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,9 @@ from integ_server.sandbox.proton_archive import BOMB_BYTES, VARIANTS, ArchiveNam
 from tests.conftest_sandbox import RunningSandbox
 
 NAME = ArchiveName("GE-Proton11-6", "GE-Proton11-6-x86_64", 1_784_900_000)
+
+
+SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
 def of(variant: str) -> ArchiveName:
@@ -70,6 +74,7 @@ def test_the_manifest_asks_for_no_runtime_and_the_build_names_itself() -> None:
         assert '"GE-Proton11-6"' in text("compatibilitytool.vdf") and '"to_oslist" "linux"' in text("compatibilitytool.vdf")
 
 
+@pytest.mark.skipif(not SAFELY, reason="this Python's tarfile has no filters yet (3.11.4 does)")
 def test_the_honest_archive_unpacks_with_pythons_safe_filter_and_every_hostile_one_is_refused(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive(NAME))) as tar:
         tar.extractall(tmp_path / "honest", filter="data")
@@ -137,7 +142,7 @@ async def test_each_bent_archive_is_published_with_a_size_and_a_checksum_that_fi
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
     with tarfile.open(fileobj=io.BytesIO(archive(NAME))) as tar:
-        tar.extractall(tmp_path, filter="data")
+        tar.extractall(tmp_path, **SAFELY)
     return tmp_path / NAME.top
 
 
