@@ -29,9 +29,14 @@ class GameScreen(IntegScreen[str | None]):
         yield GameDetails()
 
     def on_mount(self) -> None:
-        details = self.query_one(GameDetails)
-        details.show(self.shown, self.now)
-        details.focus()
+        self.show(self.shown)
+        self.query_one(GameDetails).focus()
+
+    def show(self, shown: Shown) -> None:
+        """What has been read of the title meanwhile."""
+        self.shown = shown
+        for details in self.query(GameDetails):
+            details.show(shown, self.now)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return None if action == "take" and parameters[0] not in self.allowed else True

@@ -24,6 +24,7 @@ from integ_tui.wording import clean, counted, store_name
 if TYPE_CHECKING:
     from integ_tui.activities import ActivityView
     from integ_tui.parts import Parts
+    from integ_tui.screens.game import GameScreen
 
 READING = "Reading the library…"
 NOTHING_YET = "No games yet.\n\nr  read the libraries of the stores you signed in to\na  sign in to a store"
@@ -62,6 +63,7 @@ class LibraryScreen(IntegScreen[None]):
         self._allowed: frozenset[str] = frozenset()
         self.shelf = Shelf()
         self.shown: Shown | None = None
+        self._opened: GameScreen | None = None
         self.sort, self.backwards = "title", False
 
     def compose_content(self) -> ComposeResult:
@@ -75,6 +77,14 @@ class LibraryScreen(IntegScreen[None]):
                 yield GameListHeader()
                 yield GameList(empty=READING, id="list")
             yield GameDetails()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._keep_focus)
+
+    def _keep_focus(self) -> None:
+        """A terminal that became narrow hides the details: the keys go back to the list."""
+        if self.focused is None or not self.focused.display:
+            self.query_one(GameList).focus()
 
     def on_mount(self) -> None:
         self.integ.library_changed.subscribe(self, lambda _: self.reload())
@@ -183,6 +193,8 @@ class LibraryScreen(IntegScreen[None]):
     def _show(self, shown: Shown | None) -> None:
         self.shown = shown
         self.query_one(GameDetails).show(shown, self.integ.clock())
+        if self._opened is not None and shown is not None and shown.entry is self._opened.shown.entry:
+            self._opened.show(shown)
         allowed = self._what_can_be_done()
         if allowed != self._allowed:
             self._allowed = allowed
@@ -226,7 +238,8 @@ class LibraryScreen(IntegScreen[None]):
         if action == "filter":
             return not any(field.has_focus for field in self.query("#filter"))
         if action == "clear":
-            return any(field.value or field.has_focus for field in self.query("#filter").results(Input))
+            away = any(details.has_focus for details in self.query(GameDetails))
+            return away or any(field.value or field.has_focus for field in self.query("#filter").results(Input))
         return True
 
     # actions
@@ -295,7 +308,11 @@ class LibraryScreen(IntegScreen[None]):
             return
         from integ_tui.screens.game import GameScreen
 
-        action = await self.app.push_screen_wait(GameScreen(self.shown, self.integ.clock(), self._allowed))
+        self._opened = GameScreen(self.shown, self.integ.clock(), self._allowed)
+        try:
+            action = await self.app.push_screen_wait(self._opened)
+        finally:
+            self._opened = None
         if action is not None:
             await self.run_action(action)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -206,6 +208,42 @@ async def test_the_details_are_beside_below_or_behind_enter_as_there_is_room() -
         await pilot.press("escape")
         await settled(pilot)
         assert app.screen is library_of(app)
+
+
+async def test_details_opened_before_they_are_read_follow_on_their_own_screen() -> None:
+    gate = Gate()
+    app = app_with(FakeRuntime(library=FakeLibrary(slow_details={"clockwork-harbour": gate})))
+    async with app.run_test(size=(40, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("j")
+        await gate.waiting.wait()
+        await pilot.press("enter")
+        while not isinstance(app.screen, GameScreen):
+            await asyncio.sleep(0)
+        assert "Tin Lantern" not in screen_text(app)
+        gate.open()
+        await until(pilot, lambda: library_of(app).shown is not None)
+        assert "Tin Lantern" in screen_text(app)
+
+
+async def test_escape_leads_from_the_details_back_to_the_list() -> None:
+    app = app_with()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: library_of(app).query_one(GameDetails).has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: library_of(app).query_one(GameList).has_focus)
+
+
+async def test_a_terminal_that_becomes_narrow_takes_no_keys_with_the_details_that_it_hides() -> None:
+    app = app_with()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: library_of(app).query_one(GameDetails).has_focus)
+        await pilot.resize_terminal(40, 24)
+        await until(pilot, lambda: library_of(app).query_one(GameList).has_focus)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 3), (20, 8), (40, 12), (300, 100)])
