@@ -42,6 +42,10 @@ def cropped(text: str, columns: int) -> str:
     return kept + "…"
 
 
+READABLE = 20
+"""Columns: what a long cell is left of, before a column that may go does go."""
+
+
 class Table(str):
     """Aligned text whose cells are safe already; it may hold the one escape that makes its headers bold."""
 
@@ -52,16 +56,22 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, columns: 
     """
     *rows* below *headers*, aligned; below a header that begins with `>` to the right.
 
-    With *columns* the widest column is cropped until a line fits. Without rows there is no text at all.
+    With *columns* a line is made to fit: columns whose header begins with `?` are left out, the last first, as long as the widest would be
+    cropped below a readable width; then the widest is cropped, one that begins with `!` (what is to be typed) after all others.
+    Without rows there is no text at all.
     """
     if not rows:
         return Table()
     cells = [[safe(cell) for cell in row] for row in rows]
-    figures = [header.startswith(">") for header in headers]
-    names = [header.removeprefix(">") for header in headers]
+    marks = [header[: len(header) - len(header.lstrip(">?!"))] for header in headers]
+    names = [header.lstrip(">?!") for header in headers]
     widths = [max(width(line[at]) for line in [names, *cells]) for at in range(len(names))]
     if columns is not None:
-        widths = _squeezed(widths, columns - 2 * (len(widths) - 1))
+        kept = _kept(widths, marks, columns)
+        cells = [[line[at] for at in kept] for line in cells]
+        marks, names, widths = [marks[at] for at in kept], [names[at] for at in kept], [widths[at] for at in kept]
+        widths = _squeezed(widths, columns - 2 * (len(widths) - 1), [at for at, mark in enumerate(marks) if "!" not in mark])
+    figures = [">" in mark for mark in marks]
     lines = [_line(names, widths, figures)]
     if bold:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
@@ -78,10 +88,22 @@ def _line(cells: list[str], widths: list[int], figures: list[bool]) -> str:
     return "  ".join(shown).rstrip()
 
 
-def _squeezed(widths: list[int], room: int) -> list[int]:
+def _kept(widths: list[int], marks: list[str], columns: int) -> list[int]:
+    """Which columns there is room for."""
+    kept = list(range(len(widths)))
+    while True:
+        least = sum(widths[at] if "!" in marks[at] else min(widths[at], READABLE) for at in kept) + 2 * (len(kept) - 1)
+        spare = [at for at in kept if "?" in marks[at]]
+        if least <= columns or not spare:
+            return kept
+        kept.remove(spare[-1])
+
+
+def _squeezed(widths: list[int], room: int, first: list[int]) -> list[int]:
     widths = list(widths)
-    while sum(widths) > room and max(widths) > 4:
-        widths[widths.index(max(widths))] -= 1
+    for at_stake in (first, range(len(widths))):
+        while sum(widths) > room and (widest := max(at_stake, key=widths.__getitem__, default=None)) is not None and widths[widest] > 4:
+            widths[widest] -= 1
     return widths
 
 

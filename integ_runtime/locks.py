@@ -14,7 +14,7 @@ from integ_server.contract.errors import BusyError
 
 
 @asynccontextmanager
-async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "this") -> AsyncIterator[None]:
+async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "doing this") -> AsyncIterator[None]:
     """
     Hold *lock* while inside; the file holds nothing but the owner's pid for people to read. Whoever holds it may remove it.
 
@@ -27,7 +27,7 @@ async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "thi
     pause_s = 0.005
     while (handle := lock_file(lock)) is None:
         if until is not None and time.monotonic() >= until:
-            raise BusyError(f"another Integ is doing {doing} (pid {_owner(lock)})", hint="wait for it, or end it")
+            raise BusyError(f"another Integ is {doing} (pid {_owner(lock)})", hint="wait for it, or end it")
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.25)
     try:

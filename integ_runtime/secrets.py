@@ -39,7 +39,7 @@ async def load_or_make_key(paths: Paths) -> MasterKey:
         AuthenticationError: The key lies in the Secret Service, which does not answer.
         IntegrityError: The file that should hold it is damaged.
     """
-    async with only_one(paths.data / ".key.lock", doing="the first start"):
+    async with only_one(paths.data / ".key.lock", doing="starting for the first time"):
         return await asyncio.to_thread(_load_or_make, paths.data)
 
 

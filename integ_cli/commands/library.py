@@ -99,7 +99,7 @@ def list_table(out: Output, items: list[dict[str, Any]]) -> Table:
         )
         for item in items
     ]
-    return out.rows(("TITLE", "STORE", "INSTALLED", ">PLAYED", "LAST PLAYED", "GAME"), cells)
+    return out.rows(("TITLE", "?STORE", "?INSTALLED", "?>PLAYED", "?LAST PLAYED", "!GAME"), cells)
 
 
 def _installed(item: dict[str, Any]) -> str:

@@ -125,3 +125,16 @@ def test_paths_have_a_json_form_and_a_bug_has_none(capsys: pytest.CaptureFixture
     assert check_document(json.loads(capsys.readouterr().out)) == {"path": "/a", "exists": False}
     with pytest.raises(TypeError):
         out.result("config-path", {"path": object()})
+
+
+def test_a_narrow_terminal_loses_what_may_go_before_a_title_or_what_is_to_be_typed() -> None:
+    headers, row = ("TITLE", "?STORE", "?>PLAYED", "!GAME"), ("The Lighthouse at the End of the Tide", "gog", "12.6 h", "gog:1900000101")
+    assert table(headers, [row], columns=80) == table(headers, [row])
+    assert table(headers, [row]).splitlines()[0].split() == ["TITLE", "STORE", "PLAYED", "GAME"]
+    narrow = table(headers, [row], columns=40).splitlines()
+    assert all(width(line) <= 40 for line in narrow)
+    assert narrow[0].split() == ["TITLE", "GAME"]
+    assert narrow[1].startswith("The Lighthouse at the E")
+    assert narrow[1].endswith("  gog:1900000101")
+    tiny = table(headers, [row], columns=20).splitlines()
+    assert all(width(line) <= 20 for line in tiny)
