@@ -33,6 +33,7 @@ class Output:
         self._pen = threading.Lock()
         self._last_event: dict[tuple[str, str], float] = {}
         self._document_is_out = False
+        self._events_are_lost = False
 
     # --- results ---
 
@@ -82,10 +83,15 @@ class Output:
             self._aside(safe(text))
 
     def event(self, kind: str, **fields: object) -> None:
-        """One NDJSON line of `--events`."""
+        """One NDJSON line of `--events`. Where nobody reads them any more the work goes on; its result tells of that by its exit code."""
         known = {"schema": "integ/event@1", "event": kind, **fields, "timestamp": utc_now_text()}
         with self._pen:
-            _write_json(_dumps(known))
+            if self._events_are_lost:
+                return
+            try:
+                _write_json(_dumps(known))
+            except OSError:  # raised from here it would end in the middle of whoever reports, an event loop's callback among them
+                self._events_are_lost = True
 
     @contextmanager
     def progress(self) -> Iterator[Report]:

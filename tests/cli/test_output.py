@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -138,3 +140,21 @@ def test_a_narrow_terminal_loses_what_may_go_before_a_title_or_what_is_to_be_typ
     assert narrow[1].endswith("  gog:1900000101")
     tiny = table(headers, [row], columns=20).splitlines()
     assert all(width(line) <= 20 for line in tiny)
+
+
+def test_events_that_nobody_reads_disturb_no_work_and_the_result_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    pipe = os.fdopen(write, "w")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    out = Output()
+    out.as_json = out.events = True
+    with out.progress() as report:
+        for done in range(3):
+            report(Progress("download", done, 3))
+    with pytest.raises(BrokenPipeError):
+        out.result("install", {})
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, write)
+    os.close(nowhere)
+    pipe.close()
