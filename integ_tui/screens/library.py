@@ -78,12 +78,9 @@ class LibraryScreen(IntegScreen[None]):
                 yield GameList(empty=READING, id="list")
             yield GameDetails()
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._keep_focus)
-
+    @on(GameDetails.Hidden)  # and not on_resize: a terminal without a size of its own makes Textual resize for ever then
     def _keep_focus(self) -> None:
-        """A terminal that became narrow hides the details: the keys go back to the list."""
-        if self.focused is None or not self.focused.display:
+        if self.focused is None or isinstance(self.focused, GameDetails):
             self.query_one(GameList).focus()
 
     def on_mount(self) -> None:

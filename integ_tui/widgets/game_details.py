@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widgets import Static
 
 from integ_runtime.cache.records import ReleaseRow, TitleRow
@@ -29,8 +30,14 @@ class Shown:
 class GameDetails(VerticalScroll):
     """Draws a `Shown`; scrolls when it is long."""
 
+    class Hidden(Message):
+        """A terminal that became narrow hides the details; whoever holds them has to say where the keys go now."""
+
     def compose(self) -> ComposeResult:
         yield Static("", markup=False, id="details-text")
+
+    def on_hide(self) -> None:
+        self.post_message(self.Hidden())
 
     def show(self, shown: Shown | None, now: datetime) -> None:
         text = Text("Nothing is chosen.", style="dim") if shown is None else written(shown, now)
