@@ -15,6 +15,7 @@ setup:
     test -x {{ python }} || ${PYTHON:-python3} -m venv .venv
     stamp=.venv/.integ-$(cat pyproject.toml requirements.lock | sha256sum | cut -c1-16)
     test -e "$stamp" && exit 0
+    echo "Setting up Integ in .venv; the first time this takes a minute or two" >&2
     {{ python }} -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
     {{ python }} -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
     rm -f .venv/.integ-*

@@ -28,11 +28,12 @@ class SyncOutcome:
         return [from_envelope(each["error"]) for each in self.accounts if each["error"]]
 
     def raise_if_failed(self) -> None:
-        """Raise the one error when nothing was synced, PartialError with `data["accounts"]` when some was."""
+        """Raise the first error when nothing was synced, PartialError with `data["accounts"]` when some was."""
         failed = self.failures
-        if failed and len(failed) == len(self.accounts) and len({type(each) for each in failed}) == 1:
+        if failed and len(failed) == len(self.accounts):
             first = failed[0]
-            raise type(first)(first.message, hint=first.hint, retry_after_s=first.retry_after_s, data={"accounts": self.accounts})
+            told = "; ".join(dict.fromkeys(each.message for each in failed))
+            raise type(first)(told, hint=first.hint, retry_after_s=first.retry_after_s, data={"accounts": self.accounts})
         if failed:
             told = "; ".join(f"{each['provider']}: {each['error']['message']}" for each in self.accounts if each["error"])
             raise PartialError(told, hint=failed[0].hint or "integ sync", data={"accounts": self.accounts})

@@ -195,7 +195,7 @@ class Games:
 
     def _choose_place(self, plan: DownloadPlan, before: InstalledGame | None, options: InstallOptions) -> Place:
         place = choose_place(plan, self._settings.games_root, before, options.directory)
-        check_place(place, plan.key, before, self._installed.all())
+        check_place(place, plan.key, before, self._installed.all(), left=self._installed.left_of(plan.key))
         return place
 
     async def _ask(self, key: str, options: InstallOptions) -> DownloadPlan:

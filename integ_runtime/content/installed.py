@@ -19,6 +19,7 @@ from integ_server.contract.errors import IntegrityError, NotFoundError, StorageE
 
 SCHEMA = "integ/installed@1"
 RECORD = "install.json"
+LEFT = "left.json"
 USED = "prefix.json"
 """Names the build that used the prefix last. Beside the prefix, not in it: Proton keeps no usable record of its own."""
 KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -131,6 +132,18 @@ class InstalledGames:
     def remove(self, key: str) -> None:
         """Forget the record; prefix, saves and play record stay."""
         (self.folder(key) / RECORD).unlink(missing_ok=True)
+
+    def note_left(self, key: str, path: Path) -> None:
+        """Remember that an uninstall left files of the player's in *path*: the game may come back to them."""
+        write_whole(self.folder(key) / LEFT, json.dumps({"path": str(path)}))
+
+    def left_of(self, key: str) -> Path | None:
+        """The folder in which an uninstall left files of the player's; None when there is none, or nobody knows any more."""
+        try:
+            path = json.loads((self.folder(key) / LEFT).read_text("utf-8"))["path"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Path(path) if isinstance(path, str) and Path(path).is_absolute() else None
 
     def fingerprint(self) -> str:
         """Changes whenever `local_facts()` may; costs two `stat` calls a game."""

@@ -95,8 +95,11 @@ def _plain(folder: Path) -> Path:
     return Path(os.path.abspath(folder))  # noqa: PTH100 - links stay as they are
 
 
-def check_place(place: Place, key: str, before: InstalledGame | None, others: Iterable[InstalledGame]) -> None:
+def check_place(place: Place, key: str, before: InstalledGame | None, others: Iterable[InstalledGame], *, left: Path | None = None) -> None:
     """
+    *left* is where an earlier uninstall of this game left the player's own files: it may come back there, and what is in
+    its way goes to the trash.
+
     Raises:
         WouldLoseDataError: Something that is not this game's is there.
     """
@@ -109,7 +112,7 @@ def check_place(place: Place, key: str, before: InstalledGame | None, others: It
     with storage_errors(path):
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             raise WouldLoseDataError(f"{path} is there already, and is no folder", hint="choose another folder with --dir")
-        if path.is_dir() and any(each.name != STAGING for each in path.iterdir()):
+        if path != left and path.is_dir() and any(each.name != STAGING for each in path.iterdir()):
             raise WouldLoseDataError(
                 f"{path} holds files that Integ did not put there",
                 hint=f"integ import {key} --path {shlex.quote(str(path))}, or choose another --dir",

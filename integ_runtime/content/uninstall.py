@@ -15,7 +15,7 @@ from integ_runtime.content.tree import Tree
 from integ_runtime.downloads.fetch import storage_errors
 from integ_server.contract.errors import StorageError
 
-_PURGED = ("prefix", "prefix.json", "prefix-copies", "saves", "support")
+_PURGED = ("left.json", "prefix", "prefix.json", "prefix-copies", "saves", "support")
 """What of a game's own folder goes with --purge; its play record stays, since it can't be had again."""
 
 
@@ -61,6 +61,8 @@ def remove_game(game: InstalledGame, installed: InstalledGames, check: Callable[
     kept = _drop_if_empty(game.path)
     _drop_if_empty(folder / "support")
     drop_ledger(folder / LEDGER)
+    if kept:
+        installed.note_left(game.key, game.path)
     installed.remove(game.key)
     return Removed(tuple(sorted(trash.taken)), trash.place, kept, freed)
 

@@ -32,8 +32,10 @@ def opened(account: Account, vault: SecretKeeper) -> Credentials:
     """
     Raises:
         AuthenticationError: There are none, or the keys in use do not open them.
+
+    An account that the store refused once is tried again when it is asked for: a refusal may have been a passing block.
     """
-    if account.secret is None or account.state == AccountState.SIGNED_OUT:
+    if account.secret is None:
         raise sign_in_again(account.provider)
     access = vault.open(account.access_token, _about("access_token", account)) if account.access_token else ""
     return Credentials(account.account, vault.open(account.secret, _about("secret", account)), access, account.access_expires_at)

@@ -98,3 +98,10 @@ def test_uninstall_leaves_what_the_player_made(signed_in: Player, sandbox: Any, 
     assert own.read_text() == "the third lamp first"
     assert [each for each in Path(folder).rglob("*") if each.is_file()] == [own]
     assert valid(signed_in.done("list", "--installed", "--json"))["total"] == 0
+    in_the_way = Path(folder) / "start.sh"
+    in_the_way.write_text("mine now")
+    signed_in.done("install", key)  # the game comes back to what it left
+    assert own.read_text() == "the third lamp first"
+    assert in_the_way.read_text() != "mine now"
+    trashed = [each.read_text() for each in (signed_in.home / "Games" / ".integ-trash").rglob("start.sh")]
+    assert trashed == ["mine now"]
