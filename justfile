@@ -37,7 +37,7 @@ test-pythons: setup
 torture *arguments: setup
     {{ tool }}/pytest -q -m torture "$@"
 
-# one benchmark beside its yardstick: cli, proton, sync
+# one benchmark beside its yardstick: cli, proton
 bench name *arguments: setup
     shift; {{ python }} -m tests.bench.bench_{{ name }} "$@"
 
