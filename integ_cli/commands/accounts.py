@@ -109,6 +109,9 @@ class _SignIn:
         return await self._runtime.accounts.sign_in_with_code(slug, pasted, page.state)
 
     async def _by_page(self, key: str) -> SignedIn:
+        if self._out.no_input:
+            told = f"integ login {self._store.slug} --steam-id ID_OR_NAME --api-key-stdin"
+            raise UsageError(f"whose key is it? --no-input sends nobody to {self._store.title}'s sign-in page", hint=told)
         return await self._runtime.accounts.sign_in_by_browser(self._store.slug, show=self._show, api_key=key)
 
     def _asked_key(self) -> str:

@@ -65,18 +65,17 @@ class Player:
         assert "Traceback" not in done.stderr, done.stderr
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def starts(self, *words: str, **environ: str) -> subprocess.Popen[str]:
+    def starts(self, *words: str, given: str = "", **environ: str) -> subprocess.Popen[str]:
         """The same without waiting; its output goes nowhere unless read."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [*INTEG, *words],
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-            start_new_session=True,
+        started = subprocess.Popen(
+            [*INTEG, *words], env={**self.environ, **environ}, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
+        assert started.stdin is not None
+        started.stdin.write(given)
+        started.stdin.close()
+        started.stdin = None
+        return started
 
     def done(self, *words: str, given: str | None = None, timeout_s: float = 120) -> Answer:
         """As `integ`, for what has to succeed."""

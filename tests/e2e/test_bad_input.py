@@ -161,6 +161,12 @@ def test_questions_that_cannot_be_asked_are_refused(signed_in: Player) -> None:
     assert signed_in.done("accounts", "--json").data["items"][-1]["state"] == "ok"
 
 
+def test_a_key_without_its_owner_waits_for_no_browser_when_nobody_may_be_asked(player: Player, sandbox: Any) -> None:
+    told = player.integ("login", "steam", "--api-key-stdin", "--no-input", given=sandbox.world.steam_key, timeout_s=60)
+    assert told.code == 2
+    assert "--steam-id" in told.err
+
+
 def test_secrets_never_show(player: Player, sandbox: Any) -> None:
     world = sandbox.world
     code = gog_code(sandbox.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -105,3 +106,14 @@ def test_uninstall_leaves_what_the_player_made(signed_in: Player, sandbox: Any, 
     assert in_the_way.read_text() != "mine now"
     trashed = [each.read_text() for each in (signed_in.home / "Games" / ".integ-trash").rglob("start.sh")]
     assert trashed == ["mine now"]
+
+
+def test_a_key_alone_is_enough_where_a_browser_says_whose_it_is(player: Player, sandbox: Any) -> None:
+    waiting = player.starts("login", "steam", "--api-key-stdin", "--json", given=sandbox.world.steam_key)
+    assert waiting.stderr is not None
+    address = next(line.strip() for line in waiting.stderr if line.strip().startswith(sandbox.url))
+    with urllib.request.urlopen(address, timeout=30) as page:
+        assert page.status == 200
+    out, _ = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert json.loads(out)["data"]["account"] == sandbox.world.steam_id
