@@ -297,9 +297,11 @@ def check_space(folder: Path, bytes_needed: int) -> None:
     with storage_errors(place):
         facts = os.statvfs(place)
     free = facts.f_bavail * facts.f_frsize
-    if bytes_needed + min(_RESERVE_BYTES, bytes_needed) > free:
+    wanted = bytes_needed + min(_RESERVE_BYTES, bytes_needed)
+    if wanted > free:
+        shown = place.parent if place.name.startswith(".integ") else place
         raise StorageError(
-            f"{bytes_needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free in {place}",
+            f"{wanted / 1e6:,.1f} MB are needed and {free / 1e6:,.1f} MB are free in {shown}",
             hint="make room, or choose another folder",
         )
 
