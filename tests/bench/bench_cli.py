@@ -58,6 +58,11 @@ app()
 """
 
 
+LISTED = "integ list --json, 10,000 titles"
+RUN_AS_THEY_ARE = (["accounts"], ["status"], ["proton", "list"], ["config", "list"], ["doctor"])
+"""What can be run over and over with no store and changes nothing; the first two open the embedded backend."""
+
+
 def quietly(argv: Sequence[str], environ: Mapping[str, str]) -> Callable[[], Run]:
     """A rival: *argv* from its start to its end, its output to nowhere."""
 
@@ -118,6 +123,15 @@ def legendary(folder: Path) -> list[str] | None:
     return [str(program)]
 
 
+def import_profile(argv: list[str], environ: dict[str, str]) -> list[str]:
+    """Where a start goes: its twelve dearest imports with what they bring along, in ms."""
+    words = [sys.executable, "-X", "importtime", *argv]
+    told = subprocess.run(words, env=environ, capture_output=True, text=True, check=False).stderr
+    rows = [line.removeprefix("import time:").split("|") for line in told.splitlines() if line.startswith("import time:")]
+    dear = sorted(((int(total), name.strip()) for _, total, name in rows if total.strip().isdigit()), reverse=True)
+    return [f"{total / 1000:.0f} ms {name}" for total, name in dear[:12]]
+
+
 def command_words() -> list[list[str]]:
     found = []
     for name, entry in COMMANDS.items():
@@ -146,24 +160,33 @@ def main(rounds: int) -> None:
             "integ search --json": [*integ, "search", "lantern", "--json"],
             "integ show --json": [*integ, "show", "title-77", "--json"],
             "integ config path": [*integ, "config", "path"],
+            **{f"integ {' '.join(words)} --json": [*integ, *words, "--json"] for words in RUN_AS_THEY_ARE},
             **{f"integ {' '.join(words)} --help": [*integ, *words, "--help"] for words in command_words()},
         }
         rival = legendary(Path(tempfile.gettempdir()) / "integ-bench-legendary")
         if rival is not None:
             rivals |= {"legendary --version": [*rival, "--version"], "legendary list-installed": [*rival, "list-installed", "--json"]}
         runs = in_turn({name: quietly(argv, environ) for name, argv in rivals.items()}, rounds=rounds)
+        missed = [
+            name for name in runs if name.startswith("integ") and ratio(runs, name, "python -c pass") > START_TARGET and name != LISTED
+        ]
+        profiles = {name: import_profile(rivals[name], environ) for name in missed}
 
     ratios = {f"{name} / python -c pass": ratio(runs, name, "python -c pass") for name in runs if name.startswith(("integ", "bare"))}
-    listed = "integ list --json, 10,000 titles"
+    listed = LISTED
     ratios[f"{listed} / bare Typer app"] = ratio(runs, listed, "bare Typer app, 10,000 titles by SQLite")
     if rival is not None:
         ratios["integ --version / legendary --version"] = ratio(runs, "integ --version", "legendary --version")
         ratios["integ --help / legendary --version"] = ratio(runs, "integ --help", "legendary --version")
         ratios[f"{listed} / legendary list-installed"] = ratio(runs, listed, "legendary list-installed")
     starts = [name for name in runs if name.startswith("integ") and name != listed]
+    ran = {" ".join(["integ", *words, "--json"]) for words in RUN_AS_THEY_ARE}
+    worst_run = max(ratios[f"{name} / python -c pass"] for name in ran)
+    starts = [name for name in starts if name not in ran]
     worst = max(ratios[f"{name} / python -c pass"] for name in starts)
     targets = {
-        "every start / python -c pass": {"target": START_TARGET, "reached": worst},
+        "help of every command, and what reads the cache / python -c pass": {"target": START_TARGET, "reached": worst},
+        "commands run as they are / python -c pass": {"target": START_TARGET, "reached": worst_run},
         "list --json / bare Typer app": {"target": LIST_TARGET, "reached": ratios[f"{listed} / bare Typer app"]},
         "list --json, MB": {"target": MEMORY_MB, "reached": summary(runs[listed])["peak_mb"]},
     }
@@ -176,7 +199,9 @@ def main(rounds: int) -> None:
         met = each["reached"] <= each["target"]
         print(f"{'met   ' if met else 'MISSED'}  {name}: {each['reached']} (target {each['target']})")
     summaries = {name: summary(each) for name, each in runs.items()}
-    file = write_result("cli", {"versions": versions("typer", "integ"), "runs": summaries, "ratios": ratios, "targets": targets})
+    file = write_result(
+        "cli", {"versions": versions("typer", "integ"), "runs": summaries, "ratios": ratios, "targets": targets, "profiles": profiles}
+    )
     print(file)
 
 
