@@ -57,4 +57,4 @@ fmt: setup
 # resolve the dependencies anew into requirements.lock
 lock:
     test -x {{ tool }}/uv || {{ python }} -m pip install --quiet uv
-    {{ tool }}/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
+    {{ tool }}/uv pip compile pyproject.toml --extra dev --extra otel --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock

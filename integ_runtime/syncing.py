@@ -13,7 +13,7 @@ from integ_runtime.progress import Progress, Report, unheard
 from integ_server.contract.errors import IntegError, PartialError, from_envelope
 from integ_server.contract.types import JobInfo, JobState
 
-_OVER = {JobState.DONE, JobState.FAILED}
+_OVER = {JobState.DONE, JobState.FAILED, JobState.CANCELLED}
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 """Between two looks at a job; the backend may serve others too."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from integ_server.api.deps import BackendDep, CurrentUser, SessionDep
+from integ_server.api.deps import AccountKeeper, BackendDep, SessionDep
 from integ_server.api.envelope import ok
 from integ_server.contract.types import AccountInfo, Envelope, ProviderInfo, SignedIn, SignInAnswer, SignInPage, SignInStart, SignOut
 from integ_server.services import accounts
@@ -19,19 +19,21 @@ async def list_providers(backend: BackendDep) -> Envelope[list[ProviderInfo]]:
 
 
 @router.post("/logout")
-async def logout(session: SessionDep, user: CurrentUser, which: SignOut) -> Envelope[list[AccountInfo]]:
+async def logout(session: SessionDep, user: AccountKeeper, which: SignOut) -> Envelope[list[AccountInfo]]:
     """Forget the credentials of one account, of a store's, or of all; answers those that were signed out."""
     return ok(await accounts.sign_out(session, user, which.provider, which.account))
 
 
 @router.post("/{provider}/login")
-async def login(backend: BackendDep, user: CurrentUser, provider: str, start: SignInStart) -> Envelope[SignInPage]:
+async def login(backend: BackendDep, user: AccountKeeper, provider: str, start: SignInStart) -> Envelope[SignInPage]:
     """Begin: a page for the browser, and the state to bring back."""
     return ok(await accounts.begin(backend, user, provider, start))
 
 
 @router.post("/{provider}/callback")
-async def callback(session: SessionDep, backend: BackendDep, user: CurrentUser, provider: str, answer: SignInAnswer) -> Envelope[SignedIn]:
+async def callback(
+    session: SessionDep, backend: BackendDep, user: AccountKeeper, provider: str, answer: SignInAnswer
+) -> Envelope[SignedIn]:
     """Finish: what the browser or the player brought back becomes an account."""
     confirmed = await accounts.confirm(backend, user, provider, answer)  # the session begins nothing before its first statement
     return ok(await accounts.link(backend, session, user, provider, confirmed))

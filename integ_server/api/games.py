@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from integ_server.api.deps import BackendDep, CurrentUser, Cursor, Limit, SessionDep
+from integ_server.api.deps import BackendDep, Cursor, Downloader, Limit, Reader, SessionDep, Syncer
 from integ_server.api.envelope import not_changed, ok
 from integ_server.contract.types import (
     Changes,
@@ -28,7 +28,7 @@ router = APIRouter(prefix="/games", tags=["games"])
 @router.get("", response_model=Envelope[Page[ReleaseRecord]])
 async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
     session: SessionDep,
-    user: CurrentUser,
+    user: Reader,
     limit: Limit = 50,
     cursor: Cursor = None,
     provider: Annotated[str | None, Query(max_length=40, pattern="^[a-z0-9-]+$")] = None,
@@ -39,13 +39,13 @@ async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
 
 
 @router.post("/sync", status_code=202)
-async def start_sync(session: SessionDep, backend: BackendDep, user: CurrentUser, wanted: SyncRequest) -> Envelope[list[JobInfo]]:
+async def start_sync(session: SessionDep, backend: BackendDep, user: Syncer, wanted: SyncRequest) -> Envelope[list[JobInfo]]:
     """Begin to pull the libraries: a job for each account."""
     return ok(await sync.start(backend, session, user, wanted))
 
 
 @router.get("/sync-status", response_model=Envelope[SyncStatus])
-async def sync_status(session: SessionDep, user: CurrentUser, request: Request, response: Response) -> Envelope[SyncStatus] | Response:
+async def sync_status(session: SessionDep, user: Reader, request: Request, response: Response) -> Envelope[SyncStatus] | Response:
     """What is signed in, how fresh it is, and what runs."""
     status = SyncStatus(
         revision=await library.revision(session, user), accounts=await accounts.infos(session, user), jobs=await jobs.current(session, user)
@@ -55,7 +55,7 @@ async def sync_status(session: SessionDep, user: CurrentUser, request: Request, 
 
 @router.get("/changes", response_model=Envelope[Changes])
 async def changes(
-    session: SessionDep, user: CurrentUser, request: Request, response: Response, since: Annotated[int, Query(ge=0, lt=2**63)] = 0
+    session: SessionDep, user: Reader, request: Request, response: Response, since: Annotated[int, Query(ge=0, lt=2**63)] = 0
 ) -> Envelope[Changes] | Response:
     """What changed after revision `since`; 0 asks for everything."""
     unchanged = not_changed(request, response, user, since, await library.revision(session, user))
@@ -63,12 +63,12 @@ async def changes(
 
 
 @router.get("/{key}")
-async def get_game(session: SessionDep, user: CurrentUser, key: str) -> Envelope[OwnedRelease]:
+async def get_game(session: SessionDep, user: Reader, key: str) -> Envelope[OwnedRelease]:
     """One release, with what its store tells about it."""
     return ok(await library.get_release(session, user, key))
 
 
 @router.post("/{key}/download")
-async def plan_download(backend: BackendDep, user: CurrentUser, key: str, wanted: DownloadRequest) -> Envelope[DownloadPlan]:
+async def plan_download(backend: BackendDep, user: Downloader, key: str, wanted: DownloadRequest) -> Envelope[DownloadPlan]:
     """What a client needs to fetch the game by itself; no store token is in it."""
     return ok(await downloads.plan(backend, user, key, wanted))

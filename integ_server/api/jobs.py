@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from integ_server.api.deps import CurrentUser, SessionDep
+from integ_server.api.deps import Reader, SessionDep
 from integ_server.api.envelope import ok
 from integ_server.contract.types import Envelope, JobInfo
 from integ_server.services import jobs
@@ -13,6 +13,6 @@ router = APIRouter(prefix="/jobs", tags=["sync"])
 
 
 @router.get("/{job_id}")
-async def get_job(session: SessionDep, user: CurrentUser, job_id: str) -> Envelope[JobInfo]:
+async def get_job(session: SessionDep, user: Reader, job_id: str) -> Envelope[JobInfo]:
     """How far a job is."""
     return ok(await jobs.get_job(session, user, job_id))

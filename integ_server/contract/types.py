@@ -210,6 +210,16 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobKind(StrEnum):
+    SYNC = "sync"
+    METADATA = "metadata"
+    ACHIEVEMENTS = "achievements"
+    PROTON_FEED = "proton-feed"
+    PROTON_MIRROR = "proton-mirror"
+    CLEAN_UP = "clean-up"
 
 
 class SyncCounts(Wire):
@@ -221,10 +231,10 @@ class SyncCounts(Wire):
 
 class JobInfo(Wire):
     id: str
-    kind: Literal["sync", "metadata"]
+    kind: JobKind
     provider: str
     account: str
-    """Empty for metadata jobs, which belong to no account."""
+    """Empty for work that belongs to no account."""
     state: JobState
     stage: str = ""
     """A short word for people: `reading`, `writing`, `matching`."""

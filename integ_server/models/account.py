@@ -32,6 +32,8 @@ class Account(SQLModel, table=True):
     account: str
     """The store's own id."""
     display_name: str
+    avatar_url: str | None = Field(default=None, sa_column=Column(Text))
+    profile_url: str | None = Field(default=None, sa_column=Column(Text))
     state: str = "ok"
     """An `AccountState`."""
     secret: str | None = Field(default=None, sa_column=Column(Text))

@@ -20,14 +20,16 @@ class Job(SQLModel, table=True):
     __table_args__ = (
         Index("uq_jobs_unfinished", "subject", unique=True, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_jobs_user", "user_id", "created_at"),
+        Index("ix_jobs_finished", "finished_at"),
     )
 
     id: str = Field(primary_key=True)
     kind: str
-    """`sync` or `metadata`."""
+    """A `JobKind` of the contract."""
     subject: str
     """What only one job may do at a time: `sync/ACCOUNT_ID`, `metadata/PROVIDER`."""
-    user_id: str = Field(foreign_key="users.id")
+    user_id: str | None = Field(default=None, foreign_key="users.id")
+    """None: the backend's own work."""
     provider: str
     account_id: int | None = Field(default=None, foreign_key="accounts.id")
     account: str = ""
@@ -40,6 +42,12 @@ class Job(SQLModel, table=True):
     error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     """An error envelope."""
     attempts: int = 0
+    due_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    """Not to be begun before."""
+    request_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Of the request that asked for it, for the log."""
+    cancelled_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    """When the user asked for its end."""
     owner: str | None = None
     """The process that holds it, as `services.owner` writes one; None: whoever comes first."""
     heartbeat_at: datetime | None = Field(default=None, sa_column=Column(Moment))

@@ -8,11 +8,18 @@ from sqlalchemy import MetaData, Table
 from sqlmodel import SQLModel
 
 from integ_server.models.account import Account
+from integ_server.models.achievement import GameAchievements
+from integ_server.models.api_token import ApiToken
 from integ_server.models.game import Game, GroupMember
 from integ_server.models.job import Job
 from integ_server.models.library_entry import LibraryEntry
+from integ_server.models.periodic import PeriodicTask
+from integ_server.models.preference import GamePreference, TitleChoice
+from integ_server.models.proton_version import ProtonVersion
+from integ_server.models.session import DeviceSession
 from integ_server.models.title import Title
 from integ_server.models.user import User
+from integ_server.models.webhook import Webhook, WebhookDelivery
 
 metadata: MetaData = SQLModel.metadata
 
@@ -28,3 +35,12 @@ games = _table(Game)
 group_members = _table(GroupMember)
 library_entries = _table(LibraryEntry)
 jobs = _table(Job)
+sessions = _table(DeviceSession)
+api_tokens = _table(ApiToken)
+game_preferences = _table(GamePreference)
+title_choices = _table(TitleChoice)
+game_achievements = _table(GameAchievements)
+webhooks = _table(Webhook)
+webhook_deliveries = _table(WebhookDelivery)
+proton_versions = _table(ProtonVersion)
+periodic_tasks = _table(PeriodicTask)

@@ -11,7 +11,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, JobNotFoundError, to_envelope
-from integ_server.contract.types import JobInfo, JobState, SyncCounts
+from integ_server.contract.types import JobInfo, JobKind, JobState, SyncCounts
 from integ_server.db import after_commit
 from integ_server.models.job import Job
 from integ_server.models.tables import jobs
@@ -216,7 +216,7 @@ async def current(session: AsyncSession, user_id: str) -> list[JobInfo]:
 def info(job: Job) -> JobInfo:
     return JobInfo(
         id=job.id,
-        kind="sync" if job.kind == "sync" else "metadata",
+        kind=JobKind(job.kind),
         provider=job.provider,
         account=job.account,
         state=JobState(job.state),

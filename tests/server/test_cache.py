@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from integ_server.cache import MOST_ENTRIES, Cache, MemoryCache, open_cache
+from integ_server.contract.errors import BackendUnreachableError
 
 
 @pytest.fixture(params=["memory", "redis"])
 async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
     async with open_cache(request.getfixturevalue("redis_url") if request.param == "redis" else None) as opened:
         yield opened
-        await opened.delete("a")
+        for name in ("a", "turns", "news"):
+            await opened.delete(name)
 
 
 async def test_what_is_set_is_got_until_it_is_deleted(cache: Cache) -> None:
@@ -33,6 +35,57 @@ async def test_one_of_many_adds(cache: Cache) -> None:
     added = await asyncio.gather(*(cache.add("a", str(number), 60) for number in range(5)))
     assert sum(added) == 1
     assert await cache.get("a") == str(added.index(True)), "whoever was told so has it"
+
+
+async def test_a_count_loses_no_step_and_ends(cache: Cache) -> None:
+    assert sorted(await asyncio.gather(*(cache.increase("a", 60) for _ in range(5)))) == [1, 2, 3, 4, 5]
+    assert await cache.increase("a", 60, by=10) == 15
+    await cache.delete("a")
+    await cache.increase("a", 0.05)
+    await asyncio.sleep(0.1)
+    assert await cache.increase("a", 60) == 1
+
+
+async def test_a_lease_is_one_holders_until_it_is_released_or_ends(cache: Cache) -> None:
+    assert await cache.lease("a", "me", 60) and await cache.lease("a", "me", 60)
+    assert not await cache.lease("a", "you", 60)
+    await cache.release("a", "you")
+    assert not await cache.lease("a", "you", 60), "somebody else's is not let go of"
+    await cache.release("a", "me")
+    assert await cache.lease("a", "you", 0.05)
+    await asyncio.sleep(0.1)
+    assert await cache.lease("a", "me", 60)
+
+
+async def test_a_burst_passes_at_once_and_the_rest_one_after_the_other(cache: Cache) -> None:
+    waits = sorted([await cache.wait_for_turn("turns", burst=3, per_s=2) for _ in range(5)])
+    assert waits[:3] == [0, 0, 0]
+    assert 0.3 < waits[3] <= 0.5 and 0.8 < waits[4] <= 1.0
+
+
+async def test_a_stream_is_read_on_from_where_one_was(cache: Cache) -> None:
+    assert await cache.span("news") is None and await cache.after("news", "0-0") == []
+    ids = [await cache.append("news", str(number), 60) for number in range(3)]
+    assert await cache.after("news", "0-0") == list(zip(ids, "012", strict=True))
+    assert await cache.after("news", ids[1]) == [(ids[2], "2")]
+    assert await cache.span("news") == (ids[0], ids[2])
+
+
+async def test_whoever_waits_at_a_stream_hears_of_the_next_entry_at_once(cache: Cache) -> None:
+    first = await cache.append("news", "0", 60)
+    waiting = asyncio.create_task(cache.after("news", first, 3))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    second = await cache.append("news", "1", 60)
+    assert await waiting == [(second, "1")]
+    assert await cache.after("news", second, 0.05) == []
+
+
+async def test_a_redis_that_is_gone_is_told_as_a_backend_that_does_not_answer() -> None:
+    async with open_cache("unix:///nowhere/socket") as cache:
+        with pytest.raises(BackendUnreachableError, match="Redis") as caught:
+            await cache.increase("a", 1)
+        assert caught.value.retry_after_s == 1
 
 
 async def test_an_entry_that_ended_is_gone_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:

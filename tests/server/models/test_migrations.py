@@ -26,6 +26,7 @@ from tests.fakes import Shelf, fake_store, owned
 from tests.server.conftest import player_on
 
 ROOT = Path(__file__).parents[3]
+NEWEST = known_revisions()[-1]
 
 
 def _file(url: str) -> Path:
@@ -105,7 +106,7 @@ async def test_data_is_backed_up_before_a_migration_and_the_newest_few_copies_ar
     copies = sorted(_file(sqlite_url).parent.glob("integ.db.before-*"))
     assert len(copies) == 3 and stat.S_IMODE(copies[-1].stat().st_mode) == 0o600
     with closing(sqlite3.connect(copies[-1])) as old, closing(sqlite3.connect(_file(sqlite_url))) as new:
-        assert old.execute("SELECT version_num, (SELECT count(*) FROM games) FROM alembic_version").fetchone() == ("0001", 1)
+        assert old.execute("SELECT version_num, (SELECT count(*) FROM games) FROM alembic_version").fetchone() == (NEWEST, 1)
         assert new.execute("SELECT version_num, (SELECT count(*) FROM games) FROM alembic_version").fetchone() == ("9999", 1)
         assert "note" in {row[1] for row in new.execute("PRAGMA table_info(users)")}
 
@@ -120,7 +121,7 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(
     with pytest.raises(RuntimeError, match="half-way"):
         await migrate(sqlite_url)
     with closing(sqlite3.connect(_file(sqlite_url))) as found:
-        assert found.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert found.execute("SELECT version_num FROM alembic_version").fetchone() == (NEWEST,)
         assert "note" not in {row[1] for row in found.execute("PRAGMA table_info(users)")}
 
 
@@ -168,7 +169,7 @@ def _with_a_later_revision(tmp_path: Path, then: str = "") -> Path:
         target = folder / "versions" if file.parent == upgrade.VERSIONS else folder
         (target / file.name).write_text(file.read_text())
     (folder / "versions" / "9999_later.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '9999'\ndown_revision = '0001'\n\n\n"
+        f"import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '9999'\ndown_revision = '{NEWEST}'\n\n\n"
         f"def upgrade():\n    op.add_column('users', sa.Column('note', sa.String()))\n    {then}\n"
     )
     return folder
