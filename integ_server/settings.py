@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -15,7 +16,12 @@ from integ_server.contract.errors import UsageError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _DATABASES = ("sqlite+aiosqlite://", "postgresql+asyncpg://")
-_WITHOUT_PREFIX = ("database_url", "redis_url", "steam_api_key", "gog_client_id", "gog_client_secret")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-]+(?::\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](?::\d{1,5})?")
+
+
+def _own(name: str) -> Any:
+    """The one spelling of a setting that needs the prefix."""
+    return AliasChoices(f"integ_{name}")
 
 
 def _named(name: str) -> Any:
@@ -46,6 +52,21 @@ class ServerSettings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="WARNING", validation_alias=AliasChoices("integ_log_level", "log_level")
     )
+    """From the environment INFO unless it is named, which is a line a request."""
+    log_format: Literal["auto", "json", "text"] = Field(default="auto", validation_alias=_own("log_format"))
+    """`json` is an object a line; `auto` that, unless somebody reads along at a terminal."""
+    metrics_token: str = Field(default="", validation_alias=_own("metrics_token"), repr=False)
+    """Who brings it as a bearer token may read /metrics from elsewhere; without one this machine alone may."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535, validation_alias=_own("metrics_port"))
+    """Where a worker answers for its figures; None: nowhere."""
+    metrics_host: str = Field(default="127.0.0.1", validation_alias=_own("metrics_host"))
+    """Where `metrics_port` listens: loopback, unless scrapers of another machine are let in on purpose."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(default=(), validation_alias=_own("trusted_proxies"))
+    """Addresses or networks, separated by commas, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    cors_origins: tuple[str, ...] = Field(default=(), validation_alias=_own("cors_origins"))
+    """Origins of pages, separated by commas, whose scripts may call the API with a token of their own; `*` is any. Never with cookies."""
+    requests_per_min: int = Field(default=1200, ge=0, validation_alias=_own("requests_per_min"))
+    """How many requests one user may make in a minute, and one address that nobody signed in from; 0: any number."""
     retry_for_s: float = 300.0
     """How long a job goes on asking a store that is down; a player who waits at a terminal waits a few seconds only."""
 
@@ -96,33 +117,26 @@ class ServerSettings(BaseModel):
     @classmethod
     def from_environment(cls, env_file: Path | None = Path(".env")) -> ServerSettings:
         """
-        Settings of a backend that serves: the environment over *env_file*.
+        Settings of a backend that serves: the environment over systemd's credentials over *env_file*.
 
-        `upstream_url` is never read from *env_file*: a file in the folder one happens to stand in must not be able to send
-        everybody's credentials elsewhere.
+        What is not shown by `repr` is a secret, and may be handed over as a file (`INTEG_…_FILE`) or a credential too.
 
         Raises:
             UsageError: A value is missing or makes no sense; the message names it.
         """
-        from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource
-
-        class Source(BaseSettings):  # 0.1 s of imports that the embedded backend does without
-            model_config = {"extra": "ignore"}
+        from integ_server.environment import found_values, with_password
 
         names = {
             name: [alias for alias in field.validation_alias.choices if isinstance(alias, str)]
             for name, field in cls.model_fields.items()
             if isinstance(field.validation_alias, AliasChoices)
         }
-        from_file: Mapping[str, str | None] = DotEnvSettingsSource(Source, env_file=env_file, env_file_encoding="utf-8").env_vars
-        from_environ: Mapping[str, str | None] = EnvSettingsSource(Source).env_vars
-        values: dict[str, object] = {}
-        for name, spellings in names.items():
-            sources = [from_environ] if name == "upstream_url" else [from_environ, from_file]
-            found = [source[spelling] for source in sources for spelling in spellings if source.get(spelling)]
-            if found:
-                values[name] = found[0]
-        return _checked(cls, values)
+        secrets = {name for name, field in cls.model_fields.items() if not field.repr}
+        password = {"database_password": ["integ_database_password"]}
+        values = found_values(names | password, secrets | password.keys(), env_file)
+        if "database_password" in values and "database_url" in values:
+            values["database_url"] = with_password(values["database_url"], values.pop("database_password"))
+        return _checked(cls, {"log_level": "INFO", **values})
 
     @field_validator("database_url")
     @classmethod
@@ -132,6 +146,19 @@ class ServerSettings(BaseModel):
         path = value.removeprefix("sqlite+aiosqlite:///")
         if path != value and not path.startswith("/"):
             raise ValueError("the path of the SQLite file has to be absolute: sqlite+aiosqlite:////var/lib/integ/integ.db")
+        return value
+
+    @field_validator("trusted_proxies", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("origins such as https://games.example are expected, without a path")
         return value
 
     @field_validator("redis_url")
