@@ -28,6 +28,7 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "list": Entry("library:list_games", "List the games you own"),
         "search": Entry("library:search", "Find games by any part of their name", "game"),
         "show": Entry("library:show", "Show everything known about a game", "game"),
+        "achievements": Entry("achievements:achievements", "Show what you have unlocked in a game", "game"),
         "sync": Entry("sync:sync", "Read your libraries from the stores", "provider"),
         "status": Entry("sync:status", "Who is signed in, how fresh the library is, what runs"),
         "tui": Entry("play_tui:tui", "Open the full-screen browser"),

@@ -17,6 +17,7 @@ from integ_runtime.settings import RuntimeSettings, shown_address
 
 if TYPE_CHECKING:
     from integ_runtime.accounts import Accounts
+    from integ_runtime.achievements import Achievements
     from integ_runtime.client.api import ApiClient
     from integ_runtime.content.games import Games
     from integ_runtime.content.installed import InstalledGames
@@ -56,6 +57,12 @@ class Runtime:
         from integ_runtime.accounts import Accounts
 
         return Accounts(self.api)
+
+    @cached_property
+    def achievements(self) -> Achievements:
+        from integ_runtime.achievements import Achievements
+
+        return Achievements(self.api, self.paths.cache / "achievements")
 
     @cached_property
     def steam(self) -> SteamFiles:

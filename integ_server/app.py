@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from integ_server.api import auth, games, health, jobs, users
+from integ_server.api import achievements, auth, games, health, jobs, users
 from integ_server.api.envelope import add_handlers
 from integ_server.api.middleware import Doorkeeper
 from integ_server.opening import open_backend
@@ -61,6 +61,6 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
     app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
     add_handlers(app)
-    for part in (health, auth, users, games, jobs):
+    for part in (health, auth, users, games, achievements, jobs):
         app.include_router(part.router)
     return app

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import httpx
 
+from integ_server.contract.achievements import Achievement
 from integ_server.contract.errors import AuthenticationError
 from integ_server.contract.types import DownloadPlan, DownloadRequest, SignInAnswer, SignInWay
 from integ_server.providers.base import Credentials, GameMetadata, GameProvider, OwnedGame, ProviderConfig, SignedInAccount
@@ -39,9 +40,15 @@ class Shelf:
     asked: list[list[str]] = field(default_factory=list)
     """The ids of each call for metadata."""
     plans: list[str] = field(default_factory=list)
+    achievements: dict[tuple[str, str], list[Achievement]] = field(default_factory=dict)
+    """By account and the store's id of the game."""
+    achievements_fail: Exception | None = None
+    achievements_asked: list[tuple[str, str]] = field(default_factory=list)
 
 
-def fake_store(shelf: Shelf, slug: str = "fake", *, renews: bool = False, reads_metadata: bool = True) -> type[GameProvider]:
+def fake_store(
+    shelf: Shelf, slug: str = "fake", *, renews: bool = False, reads_metadata: bool = True, reads_achievements: bool = False
+) -> type[GameProvider]:
     """A store's class over *shelf*; its accounts sign in with any key, or with the code `code-ACCOUNT`."""
 
     class FakeStore:
@@ -111,8 +118,17 @@ def fake_store(shelf: Shelf, slug: str = "fake", *, renews: bool = False, reads_
         soon = datetime.now(UTC) + timedelta(hours=1)
         return Credentials(login.account, shelf.refresh[login.account], shelf.access[login.account], soon)
 
+    async def achievements(self: FakeStore, login: Credentials, game_id: str) -> list[Achievement]:
+        shelf.achievements_asked.append((login.account, game_id))
+        if renews and login.access_token != shelf.access.get(login.account):
+            raise AuthenticationError("that access token is over")
+        if shelf.achievements_fail is not None:
+            raise shelf.achievements_fail
+        return shelf.achievements.get((login.account, game_id), [])
+
     made = ReadingStore if reads_metadata else FakeStore
     more = {"renew": renew} if renews else {}
+    more |= {"achievements": achievements} if reads_achievements else {}
     return type(f"{slug.capitalize()}Store", (made,), {"slug": slug, **more})
 
 

@@ -10,6 +10,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from integ_runtime.settings import shown_address
+from integ_server.contract.achievements import AchievementList
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
 from integ_server.contract.types import (
     AccountInfo,
@@ -70,6 +71,9 @@ class ApiClient:
 
     async def changes(self, since: int) -> Changes:
         return await self._ask(Changes, "GET", "/games/changes", params={"since": since})
+
+    async def achievements(self, key: str, *, again: bool = False) -> AchievementList:
+        return await self._ask(AchievementList, "GET", f"/games/{_part(key)}/achievements", params={"again": again})
 
     async def download_plan(self, key: str, wanted: DownloadRequest) -> DownloadPlan:
         return await self._ask(DownloadPlan, "POST", f"/games/{_part(key)}/download", wanted)

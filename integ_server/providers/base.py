@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import httpx
 
+from integ_server.contract.achievements import Achievement
 from integ_server.contract.types import DownloadPlan, DownloadRequest, SignInAnswer, SignInWay, TitleDetails
 
 
@@ -133,6 +134,22 @@ class ReadsMetadata(Protocol):
 
     async def metadata(self, ids: Sequence[str]) -> list[GameMetadata]:
         """One answer for each of *ids* that could be asked; an id whose lookup failed for now is left out."""
+        ...
+
+
+@runtime_checkable
+class ReadsAchievements(Protocol):
+    """A store that keeps achievements."""
+
+    async def achievements(self, login: Credentials, game_id: str) -> list[Achievement]:
+        """
+        All achievements of a game and which of them the account has; empty for a game without any.
+
+        Raises:
+            AuthenticationError: The store refused *login*.
+            PrivateProfileError: It hides them from *login*.
+            ProviderError: It answered oddly, is down, or asks for a pause.
+        """
         ...
 
 

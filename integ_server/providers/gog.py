@@ -10,9 +10,11 @@ from urllib.parse import urlencode
 
 import httpx
 
+from integ_server.contract.achievements import Achievement
 from integ_server.contract.errors import AuthenticationError, GameNotFoundError, IntegError, ProviderError
 from integ_server.contract.types import DownloadPlan, DownloadRequest, SignInAnswer, SignInWay
 from integ_server.providers import _gog_library
+from integ_server.providers._gog_achievements import read_achievements
 from integ_server.providers._gog_metadata import BATCH, GogMetadata
 from integ_server.providers._gog_models import PRODUCT_ID, Token, TokenError, UserData
 from integ_server.providers._gog_plan import plan_download
@@ -103,6 +105,18 @@ class Gog:
         for at in range(0, len(ids), BATCH):
             found.extend(await reader.read(ids[at : at + BATCH]))
         return found
+
+    async def achievements(self, login: Credentials, game_id: str) -> list[Achievement]:
+        """
+        All achievements of a game and which of them the account has.
+
+        Raises:
+            AuthenticationError: GOG wants a fresh access token.
+            ProviderError: GOG answered oddly, is down, or asks for a pause.
+        """
+        if not PRODUCT_ID.match(game_id):
+            raise GameNotFoundError("that is no GOG product id")
+        return await read_achievements(self._http, login, game_id)
 
     async def download_plan(self, login: Credentials, game_id: str, wanted: DownloadRequest) -> DownloadPlan:
         """

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import httpx
 
+from integ_server.contract.achievements import Achievement
 from integ_server.contract.errors import (
     AuthenticationError,
     GameNotFoundError,
@@ -20,6 +21,7 @@ from integ_server.contract.errors import (
 from integ_server.contract.types import DownloadPlan, DownloadRequest, SignInAnswer, SignInWay, TitleDetails
 from integ_server.providers import _openid
 from integ_server.providers._http import Answer, ask, error_for
+from integ_server.providers._steam_achievements import read_achievements
 from integ_server.providers._steam_ids import HINT as ACCOUNT_HINT
 from integ_server.providers._steam_ids import read_account
 from integ_server.providers._steam_models import (
@@ -117,6 +119,20 @@ class Steam:
         for at in range(0, len(asked), self.metadata_batch):
             found.extend(await self._store_items(asked[at : at + self.metadata_batch]))
         return found
+
+    async def achievements(self, login: Credentials, game_id: str) -> list[Achievement]:
+        """
+        All achievements of a game and which of them the account has.
+
+        Raises:
+            AuthenticationError: Steam refused the key.
+            PrivateProfileError: The account hides its games from this key.
+            ProviderError: Steam answered oddly, is down, or asks for a pause.
+        """
+        if not _is_appid(game_id):
+            raise GameNotFoundError("that is no Steam app id")
+        key = login.secret or self._config.steam_api_key
+        return await read_achievements(lambda method, params: self._call(method, key, params), login.account, game_id)
 
     async def download_plan(self, login: Credentials, game_id: str, wanted: DownloadRequest) -> DownloadPlan:
         """Steam's own client downloads: the address that starts it. The title is the caller's to fill in."""

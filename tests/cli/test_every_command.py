@@ -83,6 +83,21 @@ def test_signing_in_syncing_and_reading(integ: Integ, outside: RunningSandbox, v
     assert valid(integ("list", "--store", "gog", "--json"))["total"] == 0
 
 
+def test_achievements_come_from_each_store_and_from_the_copy_without_a_network(
+    integ: Integ, signed_in: RunningSandbox, valid: Valid
+) -> None:
+    game = next(app for app in signed_in.world.owned_steam if app.achievements > 0)
+    key = f"steam:{game.appid}"
+    releases = valid(integ("achievements", key, "--json"))["releases"]
+    assert [(each["key"], each["total"]) for each in releases] == [(key, game.achievements)]
+    shown = integ("achievements", key).out
+    assert f"of {game.achievements} unlocked" in shown and "hidden" in shown and "✓" in shown
+    signed_in.stop()
+    assert valid(integ("achievements", key, "--json"))["releases"] == releases, "asked for within the hour: as it was"
+    assert valid(integ("achievements", key, "--again", "--json"))["releases"] == releases
+    assert integ("achievements", "no such game").code == 3
+
+
 def test_people_read_the_same_in_tables(integ: Integ, signed_in: RunningSandbox) -> None:
     for words, told in [
         (["accounts"], "signed in"),
