@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from integ_server.api import achievements, auth, games, health, jobs, users
 from integ_server.api.envelope import add_handlers
 from integ_server.api.middleware import Doorkeeper
+from integ_server.api.recorder import Recorder
 from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
 from integ_server.services.jobs import take_up
@@ -60,6 +61,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
 
     app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
     app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
+    app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
     for part in (health, auth, users, games, achievements, jobs):
         app.include_router(part.router)

@@ -43,7 +43,7 @@ async def get_caller(request: Request) -> Caller:
     return LOCAL_CALLER
 
 
-def allowed(scope: Scope) -> Callable[[Caller], Awaitable[str]]:
+def allowed(scope: Scope) -> Callable[..., Awaitable[str]]:
     """
     A dependency that answers the id of the user who is asking and may use *scope*.
 
@@ -52,7 +52,8 @@ def allowed(scope: Scope) -> Callable[[Caller], Awaitable[str]]:
         PermissionDeniedError: A personal token without *scope* asks.
     """
 
-    async def user_id(caller: Annotated[Caller, Depends(get_caller)]) -> str:
+    async def user_id(request: Request, caller: Annotated[Caller, Depends(get_caller)]) -> str:
+        request.state.user_id = caller.user_id  # for the log
         return caller.user_id
 
     user_id.scope = scope  # type: ignore[attr-defined]  # for the test that walks every route

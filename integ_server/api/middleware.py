@@ -1,10 +1,8 @@
-"""Around every request: an id, a limit, who may connect at all, and an envelope for what nobody expected."""
+"""Around every request: a limit, who may connect at all, and an envelope for what nobody expected."""
 
 from __future__ import annotations
 
 import logging
-import re
-import uuid
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +12,6 @@ from integ_server.contract.errors import IntegError, PermissionDeniedError, Usag
 from integ_server.settings import LOOPBACK
 
 MOST_BODY_BYTES = 1 << 20
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-real-ip"}
 _log = logging.getLogger("integ.api")
 
@@ -34,9 +31,6 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        asked_id = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
         started = False
         received = 0
 
@@ -48,25 +42,23 @@ class Doorkeeper:
                 raise _too_large()
             return message
 
-        async def labelled(message: Message) -> None:
+        async def watched(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
             self._admit(scope, headers)
-            await self._app(scope, counted, labelled)
+            await self._app(scope, counted, watched)
         except IntegError as error:
             if started:
                 raise
-            await failure(error)(scope, receive, labelled)
+            await failure(error)(scope, receive, watched)
         except Exception as error:
-            _log.exception("request %s failed", request_id)
+            _log.exception("request %s failed", scope["state"]["request_id"])
             if started:
                 raise
-            await failure(bug(error))(scope, receive, labelled)
+            await failure(bug(error))(scope, receive, watched)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         announced = headers.get(b"content-length", b"0")

@@ -1,0 +1,111 @@
+"""The log of a backend that serves: one line an event, as JSON or for people, with the request's id in every line and no secret in any."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
+
+from integ_server.redaction import install_redaction, redact
+
+request_id: ContextVar[str] = ContextVar("integ_request_id", default="")
+"""Of the request that is being answered, or of the one that asked for the job that is being done; empty for the backend's own work."""
+
+_FACTS = "integ"
+_log = logging.getLogger("integ")
+
+
+def facts(**named: str | float | None) -> dict[str, Any]:
+    """
+    What a line tells by name besides its message, for `extra=`; None is left out.
+
+    Redaction looks at messages, so a value that somebody outside chose does not belong here.
+    """
+    return {_FACTS: {name: value for name, value in named.items() if value is not None}}
+
+
+def install_logs(level: str, form: str, stream: TextIO | None = None) -> None:
+    """
+    Let everything that this process logs come out of *stream* (stderr) in one form; for a process that only serves.
+
+    *form* is `json`, `text`, or `auto`: text on a terminal. What nobody catches is logged too, with its traceback.
+    """
+    install_redaction()
+    out = stream or sys.stderr
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(TextLines() if form == "text" or (form == "auto" and out.isatty()) else JsonLines())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    # What these say at INFO is a line for each request to a store, or for each query: only whoever debugs wants that.
+    for name in ("httpx", "httpcore", "sqlalchemy", "dramatiq", "asyncio", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level)))
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _LoggingHook()
+    threading.excepthook = _log_thread_failure
+
+
+class JsonLines(logging.Formatter):
+    """`{"time","level","logger","message"}`, and where they apply `"request_id"`, the line's own facts and `"error"`, a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _moment(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if asked_by := request_id.get():
+            line["request_id"] = asked_by
+        line.update(getattr(record, _FACTS, {}))
+        if error := _traceback(self, record):
+            line["error"] = error
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class TextLines(logging.Formatter):
+    """`TIME LEVEL LOGGER: MESSAGE [REQUEST]`; what goes on over several lines is indented, so that no message looks like another line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        asked_by = request_id.get()
+        line = f"{_moment(record)} {record.levelname} {record.name}: {record.getMessage()}{f' [{asked_by}]' if asked_by else ''}"
+        error = _traceback(self, record)
+        return (f"{line}\n{error}" if error else line).replace("\n", "\n    ")
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z"
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """Redaction has written it into the record already; a record that was made without it is redacted here."""
+    if not record.exc_text and record.exc_info:
+        record.exc_text = redact(formatter.formatException(record.exc_info))
+    return record.exc_text or ""
+
+
+class _LoggingHook:
+    """In the place of `sys.excepthook`: the same traceback, but as a line of the log."""
+
+    redacts = True
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            _log.critical("an uncaught %s ended this process", kind.__name__, exc_info=(kind, error, trace))
+
+
+def _log_thread_failure(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_value is None or issubclass(failed.exc_type, SystemExit):
+        return
+    name = failed.thread.name if failed.thread else "unknown"
+    trace = (failed.exc_type, failed.exc_value, failed.exc_traceback)
+    _log.critical("an uncaught %s ended the thread %s", failed.exc_type.__name__, name, exc_info=trace)
