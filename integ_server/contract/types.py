@@ -106,6 +106,8 @@ class AccountInfo(Wire):
     provider: str
     account: str
     display_name: str
+    avatar_url: str | None = None
+    profile_url: str | None = None
     state: AccountState = AccountState.OK
     last_sync_at: datetime | None = None
 

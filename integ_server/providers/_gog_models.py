@@ -82,6 +82,7 @@ class TokenError(GogModel):
 class UserData(GogModel):
     isLoggedIn: bool = False
     username: Line = ""
+    avatar: Text = ""
 
 
 # --- library -------------------------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ class OwnedGamesAnswer(SteamModel):
 class Player(SteamModel):
     steamid: str
     personaname: Line = ""
+    profileurl: str = ""
+    avatarmedium: str = ""
 
 
 class Players(SteamModel):

@@ -27,9 +27,20 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreProfile:
+    """How a store shows an account to people."""
+
+    display_name: str
+    avatar_url: str = ""
+    profile_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignedInAccount:
     credentials: Credentials
     display_name: str
+    avatar_url: str = ""
+    profile_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,21 @@ class ReadsMetadata(Protocol):
 
     async def metadata(self, ids: Sequence[str]) -> list[GameMetadata]:
         """One answer for each of *ids* that could be asked; an id whose lookup failed for now is left out."""
+        ...
+
+
+@runtime_checkable
+class ReadsProfiles(Protocol):
+    """A store whose accounts have names and pictures that change."""
+
+    async def profile(self, login: Credentials) -> StoreProfile | None:
+        """
+        How the account is shown today; None when the store does not say.
+
+        Raises:
+            AuthenticationError: The store refused *login*.
+            ProviderError: It answered oddly, is down, or asks for a pause.
+        """
         ...
 
 

@@ -21,7 +21,7 @@ from integ_server.providers._gog_plan import plan_download
 from integ_server.providers._http import ask, error_for
 from integ_server.providers._pasted import HINT as CODE_HINT
 from integ_server.providers._pasted import code_from
-from integ_server.providers.base import Credentials, GameMetadata, OwnedGame, ProviderConfig, SignedInAccount
+from integ_server.providers.base import Credentials, GameMetadata, OwnedGame, ProviderConfig, SignedInAccount, StoreProfile
 
 AUTH = "https://auth.gog.com"
 LANDING = "https://embed.gog.com/on_login_success?origin=client"
@@ -67,7 +67,11 @@ class Gog:
         if not token.refresh_token:
             raise ProviderError("GOG signed in without anything that lasts", hint=_AGAIN)
         login = _credentials(token)
-        return SignedInAccount(login, await self._display_name(login))
+        try:
+            shown = await self.profile(login)
+        except IntegError:  # the code is spent, and the sign-in stands without a name
+            shown = None
+        return SignedInAccount(login, shown.display_name, shown.avatar_url) if shown else SignedInAccount(login, login.account)
 
     async def renew(self, login: Credentials) -> Credentials:
         """
@@ -84,6 +88,21 @@ class Gog:
             raise ProviderError("GOG renewed the sign-in of another account", hint=_AGAIN)
         renewed = _credentials(token)
         return renewed if token.refresh_token else replace(renewed, secret=login.secret)
+
+    async def profile(self, login: Credentials) -> StoreProfile | None:
+        """
+        How GOG shows the account today; None when it says that nobody is signed in.
+
+        Raises:
+            AuthenticationError: GOG wants a fresh access token.
+            ProviderError: GOG answered oddly, is down, or asks for a pause.
+        """
+        answer = await ask(self._http, self.title, f"{_gog_library.EMBED}/userData.json", bearer=login.access_token)
+        who = _gog_library.account_answer(answer, UserData)
+        if not who.isLoggedIn or not who.username:
+            return None
+        # the address has no ending: a size is to be chosen
+        return StoreProfile(who.username, f"{who.avatar}_avm.jpg" if who.avatar else "")
 
     async def owned_games(self, login: Credentials) -> AsyncIterator[OwnedGame]:
         """
@@ -151,15 +170,6 @@ class Gog:
         if isinstance(error, ProviderError):
             raise error
         raise ProviderError(f"GOG answered {answer.status} to a sign-in")  # a 401 or 403 of some proxy does not end it
-
-    async def _display_name(self, login: Credentials) -> str:
-        """The user name; the id when it can't be had, since the code is spent and the sign-in stands without it."""
-        try:
-            answer = await ask(self._http, self.title, f"{_gog_library.EMBED}/userData.json", bearer=login.access_token)
-            who = _gog_library.account_answer(answer, UserData)
-        except IntegError:
-            return login.account
-        return who.username if who.isLoggedIn and who.username else login.account
 
 
 def _credentials(token: Token) -> Credentials:

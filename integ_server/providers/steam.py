@@ -34,7 +34,7 @@ from integ_server.providers._steam_models import (
     VanityAnswer,
 )
 from integ_server.providers._text import moment, plain_text
-from integ_server.providers.base import Credentials, GameMetadata, OwnedGame, ProviderConfig, SignedInAccount
+from integ_server.providers.base import Credentials, GameMetadata, OwnedGame, ProviderConfig, SignedInAccount, StoreProfile
 
 API = "https://api.steampowered.com"
 ASSETS = "https://shared.akamai.steamstatic.com/store_item_assets/"
@@ -89,8 +89,19 @@ class Steam:
             account = await self._confirmed_account(answer.query, return_to)
         else:
             account = await self._account(key, answer.account)
-        name = await self._display_name(key, account, known_to_exist=answer.way is SignInWay.OPENID)
-        return SignedInAccount(Credentials(account, answer.api_key.strip()), name)
+        shown = await self._shown_as(key, account, known_to_exist=answer.way is SignInWay.OPENID)
+        login = Credentials(account, answer.api_key.strip())
+        return SignedInAccount(login, shown.display_name, shown.avatar_url, shown.profile_url)
+
+    async def profile(self, login: Credentials) -> StoreProfile | None:
+        """
+        How Steam shows the account today.
+
+        Raises:
+            AuthenticationError: Steam refused the key.
+            ProviderError: Steam answered oddly, is down, or asks for a pause.
+        """
+        return await self._summary(login.secret or self._config.steam_api_key, login.account)
 
     async def owned_games(self, login: Credentials) -> AsyncIterator[OwnedGame]:
         """
@@ -190,18 +201,24 @@ class Steam:
             raise AuthenticationError(f"Steam knows no profile named {named.vanity}", hint=ACCOUNT_HINT)
         return read_account(told.steamid).steamid
 
-    async def _display_name(self, key: str, account: str, *, known_to_exist: bool) -> str:
+    async def _shown_as(self, key: str, account: str, *, known_to_exist: bool) -> StoreProfile:
         try:
-            answer = await self._call("ISteamUser/GetPlayerSummaries/v2/", key, {"steamids": account})
-            players = answer.model(PlayersAnswer).response.players
+            found = await self._summary(key, account)
         except ProviderError:
             if not known_to_exist:  # else the assertion is spent already, and a name is not worth another sign-in
                 raise
-            return account
-        name = next((player.personaname for player in players if player.steamid == account), None)
-        if name is None and not known_to_exist:
+            return StoreProfile(account)
+        if found is None and not known_to_exist:
             raise AuthenticationError("Steam knows no such account", hint=ACCOUNT_HINT)
-        return name or account
+        return found or StoreProfile(account)
+
+    async def _summary(self, key: str, account: str) -> StoreProfile | None:
+        """What the account's public profile says; None for an account that Steam does not know."""
+        answer = await self._call("ISteamUser/GetPlayerSummaries/v2/", key, {"steamids": account})
+        for player in answer.model(PlayersAnswer).response.players:
+            if player.steamid == account:
+                return StoreProfile(player.personaname or account, player.avatarmedium, player.profileurl)
+        return None
 
     async def _store_items(self, ids: Sequence[str]) -> list[GameMetadata]:
         asked = {

@@ -29,7 +29,7 @@ from integ_server.contract.types import (
 )
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts, jobs, library_entries
-from integ_server.providers.base import SignedInAccount
+from integ_server.providers.base import SignedInAccount, StoreProfile
 from integ_server.services import library
 from integ_server.services.access import seal_into
 from integ_server.services.backend import Backend
@@ -42,6 +42,7 @@ STATE_LIVES_S = 900.0
 NONCE_LIVES_S = 660.0
 """Longer than an assertion may be old, by any clock."""
 _LONGEST_ANSWER = 16_384
+_LONGEST_ADDRESS = 1_000
 
 
 def provider_infos(backend: Backend) -> list[ProviderInfo]:
@@ -123,11 +124,24 @@ async def link(backend: Backend, session: AsyncSession, user_id: str, provider: 
         now = datetime.now(UTC)
         account = Account(user_id=user_id, provider=provider, account=login.account, display_name="", created_at=now)
         session.add(account)
-    account.display_name = clean_name(signed_in.display_name) or login.account
+    show_as(account, StoreProfile(signed_in.display_name, signed_in.avatar_url, signed_in.profile_url))
     account.state, account.removed_at = AccountState.OK, None
     seal_into(account, login, backend.vault)
     await session.flush()
     return SignedIn(provider=provider, account=account.account, display_name=account.display_name)
+
+
+def show_as(account: Account, profile: StoreProfile) -> None:
+    """Take over how the store shows the account; what it does not say stays as it was."""
+    account.display_name = clean_name(profile.display_name) or account.display_name or account.account
+    account.avatar_url = _address(profile.avatar_url) or account.avatar_url
+    account.profile_url = _address(profile.profile_url) or account.profile_url
+
+
+def _address(text: str) -> str | None:
+    """An address that clients may open or load; None for anything else that a store may have written."""
+    fits = text.startswith("https://") and len(text) <= _LONGEST_ADDRESS and text.isascii() and text.isprintable() and " " not in text
+    return text if fits else None
 
 
 async def sign_out(session: AsyncSession, user_id: str, provider: str | None, account: str | None) -> list[AccountInfo]:
@@ -173,6 +187,8 @@ def _info(account: Account) -> AccountInfo:
         provider=account.provider,
         account=account.account,
         display_name=account.display_name,
+        avatar_url=account.avatar_url,
+        profile_url=account.profile_url,
         state=AccountState(account.state),
         last_sync_at=account.last_sync_at,
     )

@@ -11,18 +11,28 @@ from typing import Any, TypeAlias
 from sqlalchemy import BigInteger, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.contract.errors import AuthenticationError, PrivateProfileError, ProviderError
+from integ_server.contract.errors import AuthenticationError, IntegError, PrivateProfileError, ProviderError
 from integ_server.contract.types import AccountState, JobInfo, SyncCounts, SyncRequest
 from integ_server.models.account import Account
 from integ_server.models.job import Job
 from integ_server.models.tables import accounts, games, jobs, library_entries
-from integ_server.providers.base import Credentials, GameProvider, OwnedGame, ReadsMetadata, RenewsAccess
+from integ_server.providers.base import (
+    Credentials,
+    GameProvider,
+    OwnedGame,
+    ReadsMetadata,
+    ReadsProfiles,
+    RenewsAccess,
+    StoreProfile,
+)
 from integ_server.services import access, library, titles
+from integ_server.services import accounts as accounts_service
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name, is_game_id
 from integ_server.services.rows import insert_rows, select_where_in, update_rows
 
+PROFILE_GOOD_FOR_S = 86_400.0
 MOST_GAMES = 200_000
 """No account has that many; a store that goes on and on is ill."""
 _PLATFORMS = ("linux", "windows", "mac")
@@ -95,9 +105,12 @@ async def pull_account(backend: Backend, job: Job) -> SyncCounts:
         account = await access.get_account(session, job.account_id)
     store = backend.get_store(account.provider)
     owned = await _whole_list(backend, job, store)
+    profile = await _profile(backend, job.account_id, store)
     async with backend.db.writing.begin() as session:
         await job_service.hold(session, job.id, "writing")
         account = await access.get_account(session, job.account_id, lock=True)
+        if profile is not None:
+            accounts_service.show_as(account, profile)
         counts = await _store_list(session, account, owned, asks_metadata=isinstance(store, ReadsMetadata))
         account.last_sync_at, account.state = datetime.now(UTC), AccountState.OK
         is_full = (await session.execute(select(jobs.c.full).where(jobs.c.id == job.id))).scalar_one()
@@ -127,6 +140,17 @@ async def _whole_list(backend: Backend, job: Job, store: GameProvider) -> dict[s
     except PrivateProfileError:
         await access.mark(backend, job.account_id, AccountState.PRIVATE, login)
         raise
+
+
+async def _profile(backend: Backend, account_id: int, store: GameProvider) -> StoreProfile | None:
+    """How the store shows the account, asked once a day; a library is not held up by a picture."""
+    try:
+        if not isinstance(store, ReadsProfiles) or not await backend.cache.add(f"profile-read/{account_id}", "1", PROFILE_GOOD_FOR_S):
+            return None
+        return await backend.outside(store.profile(await access.usable_login(backend, account_id)))
+    except IntegError as error:
+        _log.info("the profile of an account at %s could not be read: %s", store.title, error.message)
+        return None
 
 
 async def _read_list(backend: Backend, job: Job, store: GameProvider, login: Credentials) -> dict[str, OwnedGame]:

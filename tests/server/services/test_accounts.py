@@ -6,9 +6,17 @@ from typing import Any
 
 import pytest
 
-from integ_server.contract.errors import AccountNotFoundError, AuthenticationError, NotFoundError, PermissionDeniedError, UsageError
+from integ_server.contract.errors import (
+    AccountNotFoundError,
+    AuthenticationError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProviderUnavailableError,
+    UsageError,
+)
 from integ_server.contract.types import SignInAnswer, SignInStart, SignInWay
 from integ_server.models.tables import users
+from integ_server.providers.base import Credentials, StoreProfile
 from integ_server.services import accounts, jobs
 from tests.fakes import Shelf, fake_store, owned
 from tests.server.conftest import OpenPlayer, Player
@@ -209,3 +217,37 @@ async def test_signing_out_ends_a_job_that_waits_so_that_whoever_watches_it_hear
         job = await jobs.get_job(session, player.user, job_id)
     assert (job.state, (job.error or {})["error"]) == ("failed", "AccountNotFoundError")
     assert await jobs.claim(player.backend, job_id) is None
+
+
+async def test_a_store_profile_is_kept_and_followed_once_a_day_without_holding_up_a_sync(open_player: OpenPlayer) -> None:
+    shelf = Shelf(games={"ann": [owned("1")]})
+    profiles: list[StoreProfile | Exception | None] = [StoreProfile("Ann\x1b[1m the Great", "https://a.example/1.jpg", "javascript:no")]
+    asked: list[str] = []
+
+    class Shows(fake_store(shelf)):  # type: ignore[misc]
+        async def profile(self, login: Credentials) -> StoreProfile | None:
+            asked.append(login.account)
+            if isinstance(profiles[-1], Exception):
+                raise profiles[-1]
+            return profiles[-1]
+
+    player: Player = await open_player({"fake": Shows})
+    await player.sign_in("fake", "ann")
+
+    async def shown() -> tuple[str, str | None, str | None]:
+        async with player.backend.db.reading() as session:
+            (info,) = await accounts.infos(session, player.user)
+        return info.display_name, info.avatar_url, info.profile_url
+
+    await player.pull()
+    assert await shown() == ("Ann[1m the Great", "https://a.example/1.jpg", None)
+    profiles.append(StoreProfile("Ann", "", "https://a.example/ann"))
+    await player.pull()
+    assert len(asked) == 1, "a day is not over"
+    await player.backend.cache.delete("profile-read/1")
+    await player.pull()
+    assert await shown() == ("Ann", "https://a.example/1.jpg", "https://a.example/ann")
+    profiles.append(ProviderUnavailableError("down"))
+    await player.backend.cache.delete("profile-read/1")
+    assert (await player.pull()).total == 1
+    assert (await shown())[0] == "Ann" and len(asked) == 3
