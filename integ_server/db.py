@@ -15,8 +15,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.requests import Request
 
 from integ_server.contract.errors import BusyError, IntegError, IntegrityError, StorageError
+from integ_server.postgresql import make_postgres_engine
 
 BUSY_TIMEOUT_MS = 10_000
+POOL = 20
+STATEMENT_TIMEOUT_S = 30.0
 _WRITES = "integ_writes"
 
 
@@ -40,8 +43,12 @@ class Database:
 
 
 @contextlib.asynccontextmanager
-async def open_database(url: str) -> AsyncIterator[Database]:
-    engine = make_engine(url)
+async def open_database(url: str, *, pool: int = POOL, statement_timeout_s: float = STATEMENT_TIMEOUT_S) -> AsyncIterator[Database]:
+    """
+    *pool* and *statement_timeout_s* are for PostgreSQL, whose failures that pass by themselves are raised as `BackendUnreachableError`
+    and `BusyError`, both a 503 that says when to come back.
+    """
+    engine = make_engine(url, pool=pool, statement_timeout_s=statement_timeout_s)
     try:
         writer = engine.execution_options(**{_WRITES: True})
         yield Database(
@@ -53,12 +60,10 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         await engine.dispose()
 
 
-def make_engine(url: str) -> AsyncEngine:
+def make_engine(url: str, *, pool: int = POOL, statement_timeout_s: float | None = None) -> AsyncEngine:
     """An engine whose connections keep foreign keys, wait for a busy file, and begin transactions when they are told to."""
     if url.startswith("postgresql"):
-        return create_async_engine(
-            url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=10, connect_args={"timeout": 10}
-        )
+        return make_postgres_engine(url, pool, statement_timeout_s)
     engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -104,6 +109,4 @@ def storage_error(error: DBAPIError) -> IntegError | None:
         return StorageError("the database file can't be opened", hint="integ doctor")
     if isinstance(error, UniqueViolation):
         return BusyError("another process changed the same thing at this very moment", hint="try again")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
-        return StorageError("the database does not answer", hint="try again")
-    return None
+    return StorageError("the database does not answer", hint="try again") if isinstance(error, OperationalError) else None

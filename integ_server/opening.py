@@ -36,7 +36,8 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
             await migrate(settings.database_url)
         else:
             await check_current(settings.database_url)
-        db = await opened.enter_async_context(open_database(settings.database_url))
+        pool, patience_s = settings.database_pool, settings.database_statement_timeout_s
+        db = await opened.enter_async_context(open_database(settings.database_url, pool=pool, statement_timeout_s=patience_s))
         await library.ensure_local_user(db, LOCAL_USER)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
         http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))

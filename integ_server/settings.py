@@ -38,6 +38,10 @@ class ServerSettings(BaseModel):
     """One local user in process, no Integ sign-in; never set from the environment."""
     database_url: str = Field(validation_alias=_named("database_url"), repr=False)
     """`sqlite+aiosqlite:///ABSOLUTE/PATH` or `postgresql+asyncpg://…`."""
+    database_pool: int = Field(default=20, ge=5, le=50, validation_alias=_own("database_pool"))
+    """The most connections of one process to PostgreSQL: 20 to 50, or less where many processes share a small server."""
+    database_statement_timeout_s: float = Field(default=30.0, ge=1, le=600, validation_alias=_own("database_statement_timeout_s"))
+    """How long PostgreSQL may work on one statement."""
     redis_url: str | None = Field(default=None, validation_alias=_named("redis_url"), repr=False)
     """None: a stand-in in this process."""
     secret_key: str = Field(validation_alias=AliasChoices("integ_secret_key", "secret_key"), repr=False)

@@ -11,10 +11,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from integ_server.contract.errors import BusyError, IntegError, NotFoundError, UsageError, to_envelope
+from integ_server.contract.errors import IntegError, NotFoundError, UsageError, to_envelope
 from integ_server.contract.types import Envelope
 from integ_server.db import storage_error
 
@@ -80,10 +79,6 @@ def add_handlers(app: FastAPI) -> None:
     async def not_stored(request: Request, error: DBAPIError) -> JSONResponse:
         _log.error("the database failed: %s", type(error.orig).__name__, exc_info=error)
         return failure(storage_error(error) or bug(error))
-
-    @app.exception_handler(PoolTimeoutError)
-    async def crowded(request: Request, error: PoolTimeoutError) -> JSONResponse:
-        return failure(BusyError("too many requests at once", hint="try again", retry_after_s=1))
 
 
 def bug(error: BaseException) -> IntegError:

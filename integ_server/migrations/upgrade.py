@@ -39,6 +39,7 @@ async def migrate(url: str) -> bool:
     Raises:
         IntegrityError: The database is newer than this version, or is none of ours.
         StorageError: It can't be read or written.
+        BackendUnreachableError: Its server does not answer.
         BusyError: Another process has been migrating for minutes.
     """
     if not url.startswith("sqlite"):
@@ -70,6 +71,7 @@ async def check_current(url: str) -> None:
         UsageError: The database is not at this version's revision yet.
         IntegrityError: It is newer, or none of ours.
         StorageError: It can't be read.
+        BackendUnreachableError: Its server does not answer.
     """
     if await _found_revision(url) != known_revisions()[-1]:
         raise UsageError("the database is not brought up to date for this version yet", hint="apply its migrations first")
@@ -84,8 +86,6 @@ async def _found_revision(url: str) -> str | None:
             return await connection.run_sync(_revision)
     except DBAPIError as error:
         raise _told(error) from error
-    except OSError as error:
-        raise StorageError("the database server does not answer", hint="check INTEG_DATABASE_URL") from error
     finally:
         await engine.dispose()
 
@@ -160,8 +160,6 @@ async def _migrate_postgres(url: str) -> bool:
             return True
     except DBAPIError as error:
         raise _told(error) from error
-    except OSError as error:
-        raise StorageError("the database server does not answer", hint="check INTEG_DATABASE_URL") from error
     finally:
         await engine.dispose()
 

