@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from integ_server.api import achievements, auth, games, health, jobs, users
+from integ_server.api import achievements, auth, events, games, health, jobs, users
 from integ_server.api.envelope import add_handlers
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
@@ -17,6 +18,7 @@ from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
 from integ_server.services.jobs import take_up
 from integ_server.settings import ServerSettings
+from integ_server.signals import on_stop_signal
 from integ_server.worker.broker import open_workers
 
 
@@ -49,9 +51,11 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_backend(settings, stores) as backend, open_workers(backend, consume=settings.redis_url is None):
             app.state.backend = backend
+            told = contextlib.nullcontext() if settings.is_embedded else on_stop_signal(backend.events.end)
             looking = asyncio.create_task(take_up(backend))  # what a killed process left behind; no request waits for it
             try:
-                yield
+                with told:  # or the server would wait for streams that do not end by themselves
+                    yield
             finally:
                 # Let it come to its end, which takes a moment: a statement that is cancelled loses its connection.
                 _, pending = await asyncio.wait({looking}, timeout=1)
@@ -63,6 +67,6 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
-    for part in (health, auth, users, games, achievements, jobs):
+    for part in (health, auth, users, games, achievements, jobs, events):
         app.include_router(part.router)
     return app

@@ -12,8 +12,9 @@ from integ_server.db import open_database
 from integ_server.migrations.upgrade import check_current, migrate
 from integ_server.providers import providers
 from integ_server.providers.base import GameProvider, ProviderConfig
-from integ_server.services import library
+from integ_server.services import events, library
 from integ_server.services.backend import LOCAL_USER, Backend
+from integ_server.services.event_hub import open_hub
 from integ_server.settings import ServerSettings
 from integ_server.upstream import open_upstream
 
@@ -43,7 +44,9 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
-        yield Backend(settings, db, cache, vault, {slug: kind(http, config) for slug, kind in kinds.items()})
+        hub = await opened.enter_async_context(open_hub(cache))
+        events.tell_through(db, hub)
+        yield Backend(settings, db, cache, vault, {slug: kind(http, config) for slug, kind in kinds.items()}, http, hub)
 
 
 def _version() -> str:

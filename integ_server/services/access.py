@@ -14,7 +14,7 @@ from integ_server.contract.types import AccountState
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts
 from integ_server.providers.base import Credentials, RenewsAccess
-from integ_server.services import owner
+from integ_server.services import events, owner
 from integ_server.services.backend import Backend, SecretKeeper
 
 RENEW_BEFORE = timedelta(minutes=5)
@@ -100,6 +100,7 @@ async def mark(backend: Backend, account_id: int, state: AccountState, login: Cr
         if backend.vault.open(account.secret, _about("secret", account)) == login.secret:
             account.state = state
             await session.flush()
+            events.account_changed(session, account.user_id, account.provider, account.account, state)
 
 
 def sign_in_again(provider: str) -> AuthenticationError:

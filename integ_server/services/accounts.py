@@ -30,7 +30,7 @@ from integ_server.contract.types import (
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts, jobs, library_entries
 from integ_server.providers.base import SignedInAccount, StoreProfile
-from integ_server.services import library
+from integ_server.services import events, library
 from integ_server.services.access import seal_into
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name
@@ -128,6 +128,7 @@ async def link(backend: Backend, session: AsyncSession, user_id: str, provider: 
     account.state, account.removed_at = AccountState.OK, None
     seal_into(account, login, backend.vault)
     await session.flush()
+    events.account_changed(session, user_id, provider, account.account, account.state)
     return SignedIn(provider=provider, account=account.account, display_name=account.display_name)
 
 
@@ -164,6 +165,7 @@ async def sign_out(session: AsyncSession, user_id: str, provider: str | None, ac
         each.secret = each.access_token = each.access_expires_at = None
         each.state, each.removed_at = AccountState.SIGNED_OUT, now
         await session.flush()
+        events.account_changed(session, user_id, each.provider, each.account, each.state)
         error = to_envelope(AccountNotFoundError("this account was signed out meanwhile", hint=f"integ login {each.provider}"))
         waiting = update(jobs).where(jobs.c.account_id == each.id, jobs.c.state == "queued")
         await session.execute(waiting.values(state="failed", stage="", error=error, finished_at=now))

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import httpx
+
 from integ_server.cache import Cache
 from integ_server.contract.errors import NotFoundError
 from integ_server.db import Database
 from integ_server.providers.base import GameProvider
+from integ_server.services.event_hub import EventHub
 from integ_server.settings import ServerSettings
 
 T = TypeVar("T")
@@ -41,6 +44,9 @@ class Backend:
     cache: Cache
     vault: SecretKeeper
     stores: Mapping[str, GameProvider]
+    http: httpx.AsyncClient
+    """The way outside, for original addresses."""
+    events: EventHub
     send: Callable[[str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -15,7 +15,7 @@ from integ_server.contract.types import JobInfo, JobKind, JobState, SyncCounts
 from integ_server.db import after_commit
 from integ_server.models.job import Job
 from integ_server.models.tables import jobs
-from integ_server.services import owner
+from integ_server.services import events, owner
 from integ_server.services.backend import Backend
 from integ_server.services.rows import insert_or_skip
 
@@ -77,6 +77,7 @@ async def begin(
             job.started_at = None
         if not later:
             after_commit(session, lambda: backend.send(kind, job.id, 0.0))
+        events.job_changed(session, job.id)
     await session.flush()
     return job
 
@@ -93,6 +94,7 @@ async def take_up(backend: Backend) -> list[str]:
             if job.attempts >= MOST_ATTEMPTS:
                 error = IntegError("this job was begun many times and never came to an end", hint="integ sync")
                 job.state, job.error, job.finished_at = "failed", to_envelope(error), datetime.now(UTC)
+                events.job_changed(session, job.id)
                 continue
             job.state, job.heartbeat_at = "queued", datetime.now(UTC)
             job.owner = owner.this_process() if backend.settings.is_embedded else None
@@ -119,6 +121,7 @@ async def claim(backend: Backend, job_id: str) -> Job | None:
         job.started_at = job.started_at or now
         job.stage, job.done, job.total = "", 0, None
         await session.flush()
+        events.job_changed(session, job.id)
         return job
 
 
@@ -126,6 +129,7 @@ async def tell(backend: Backend, job_id: str, stage: str, done: int = 0, total: 
     """Write down how far the job is."""
     async with backend.db.writing.begin() as session:
         await session.execute(_mine(job_id).values(stage=stage, done=done, total=total, heartbeat_at=datetime.now(UTC)))
+        events.job_changed(session, job_id)
 
 
 async def beat(backend: Backend) -> None:
@@ -160,6 +164,7 @@ async def finish(session: AsyncSession, job_id: str, counts: SyncCounts | None =
     }
     if _count(await session.execute(_mine(job_id).values(**values))) != 1:
         raise ClaimLostError
+    events.job_changed(session, job_id)
     cutoff = datetime.now(UTC) - KEPT_FOR
     await session.execute(jobs.delete().where(jobs.c.finished_at < cutoff))
 
@@ -167,18 +172,21 @@ async def finish(session: AsyncSession, job_id: str, counts: SyncCounts | None =
 async def fail(backend: Backend, job_id: str, error: IntegError) -> None:
     async with backend.db.writing.begin() as session:
         await session.execute(_mine(job_id).values(state="failed", stage="", error=to_envelope(error), finished_at=datetime.now(UTC)))
+        events.job_changed(session, job_id)
 
 
 async def put_off(backend: Backend, job_id: str, stage: str) -> None:
     """Back to waiting, but still this process's: it has set itself a time to go on."""
     async with backend.db.writing.begin() as session:
         await session.execute(_mine(job_id).values(state="queued", stage=stage))
+        events.job_changed(session, job_id)
 
 
 async def hand_back(backend: Backend, job_id: str) -> None:
     """This process ends: whoever comes next may do the job, and this beginning does not count."""
     async with backend.db.writing.begin() as session:
         await session.execute(_mine(job_id).values(state="queued", stage="", owner=None, attempts=jobs.c.attempts - 1))
+        events.job_changed(session, job_id)
 
 
 async def hand_back_all(backend: Backend) -> None:

@@ -17,6 +17,7 @@ from integ_server.contract.errors import GameNotFoundError, UsageError
 from integ_server.contract.types import Changes, OwnedRelease, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
 from integ_server.models.tables import accounts, games, library_entries, titles, users
+from integ_server.services import events
 from integ_server.services.naming import is_key, match_name
 from integ_server.services.rows import among, in_parts, insert_or_skip, select_where_in
 
@@ -40,6 +41,7 @@ async def next_revisions(session: AsyncSession, user_id: str, changes: int) -> i
     steps = -(-changes // A_REVISION_HOLDS)
     bump = update(users).where(users.c.id == user_id).values(revision=users.c.revision + steps).returning(users.c.revision)
     last: int = (await session.execute(bump)).scalar_one()
+    events.library_changed(session, user_id, last)
     return last - steps + 1
 
 

@@ -25,7 +25,7 @@ from integ_server.providers.base import (
     RenewsAccess,
     StoreProfile,
 )
-from integ_server.services import access, library, titles
+from integ_server.services import access, events, library, titles
 from integ_server.services import accounts as accounts_service
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
@@ -112,6 +112,8 @@ async def pull_account(backend: Backend, job: Job) -> SyncCounts:
         if profile is not None:
             accounts_service.show_as(account, profile)
         counts = await _store_list(session, account, owned, asks_metadata=isinstance(store, ReadsMetadata))
+        if account.state != AccountState.OK:
+            events.account_changed(session, account.user_id, account.provider, account.account, AccountState.OK)
         account.last_sync_at, account.state = datetime.now(UTC), AccountState.OK
         is_full = (await session.execute(select(jobs.c.full).where(jobs.c.id == job.id))).scalar_one()
         if isinstance(store, ReadsMetadata):

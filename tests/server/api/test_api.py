@@ -257,6 +257,7 @@ async def test_the_description_of_the_api_names_every_endpoint(http: httpx.Async
     assert [each for each, said in found.items() if not said.get("description")] == [], "every endpoint says what it does"
     assert found.keys() >= {
         "GET /healthz",
+        "GET /events",
         "GET /readyz",
         "GET /auth/providers",
         "POST /auth/{provider}/login",

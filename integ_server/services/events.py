@@ -1,0 +1,100 @@
+"""What happened, noted inside the transaction it happens in, and told once that is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import event, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from integ_server.contract.events import AccountChanged, EventName, JobChanged, LibraryChanged, PreferencesChanged, ProtonChanged
+from integ_server.db import Database
+from integ_server.models.tables import jobs
+from integ_server.services.event_hub import EventHub
+
+MOST_KEYS = 50
+_HUB, _NOTED = "integ.events", "integ.noted"
+_JOB = select(jobs.c.user_id, jobs.c.id, jobs.c.kind, jobs.c.provider, jobs.c.state, jobs.c.stage, jobs.c.done, jobs.c.total)
+
+
+@dataclass(slots=True)
+class _Noted:
+    """The events of one transaction; of several about the same thing the last one is told."""
+
+    events: dict[tuple[str | None, EventName, str], dict[str, Any]] = field(default_factory=dict)
+    job_ids: dict[str, None] = field(default_factory=dict)
+
+
+def tell_through(db: Database, hub: EventHub) -> None:
+    """Let what is noted in the sessions of *db* go to *hub*."""
+    db.writing.configure(info={_HUB: hub})
+
+
+def library_changed(session: AsyncSession, user_id: str, revision: int) -> None:
+    _noted(session).events[user_id, EventName.LIBRARY_CHANGED, ""] = LibraryChanged(revision=revision).model_dump(mode="json")
+
+
+def job_changed(session: AsyncSession, job_id: str) -> None:
+    """Told as its row stands at the commit."""
+    _noted(session).job_ids[job_id] = None
+
+
+def account_changed(session: AsyncSession, user_id: str, provider: str, account: str, state: str) -> None:
+    told = AccountChanged(provider=provider, account=account, state=state)
+    _noted(session).events[user_id, EventName.ACCOUNT_CHANGED, f"{provider}:{account}"] = told.model_dump(mode="json")
+
+
+def preferences_changed(session: AsyncSession, user_id: str, keys: Iterable[str] = ()) -> None:
+    """*keys* are the releases it is about; none: the user's own preferences."""
+    first = sorted(keys)[:MOST_KEYS]
+    about = "games" if first else "user"
+    _noted(session).events[user_id, EventName.PREFERENCES_CHANGED, about] = PreferencesChanged(keys=first).model_dump(mode="json")
+
+
+def proton_changed(session: AsyncSession, version: str, mirror_state: str) -> None:
+    told = ProtonChanged(version=version, mirror_state=mirror_state)
+    _noted(session).events[None, EventName.PROTON_CHANGED, version] = told.model_dump(mode="json")
+
+
+def _noted(session: AsyncSession) -> _Noted:
+    noted: _Noted | None = session.info.get(_NOTED)
+    if noted is None:
+        noted = session.info[_NOTED] = _Noted()
+        event.listen(session.sync_session, "before_commit", _complete)
+        event.listen(session.sync_session, "after_commit", _tell)
+        event.listen(session.sync_session, "after_rollback", _forget)
+    return noted
+
+
+def _complete(session: Session) -> None:
+    """Read how the jobs stand, with the last of the transaction's statements."""
+    noted: _Noted = session.info[_NOTED]
+    if session.in_nested_transaction() or not noted.job_ids:
+        return
+    session.flush()
+    for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)))):
+        told = JobChanged.model_validate(row._mapping)
+        noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
+    noted.job_ids.clear()
+
+
+def _tell(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
+    noted: _Noted = session.info[_NOTED]
+    hub: EventHub | None = session.info.get(_HUB)
+    events, noted.events = noted.events, {}
+    for (user_id, name, _), data in events.items():
+        if hub is not None:
+            hub.publish(user_id, name, data)
+
+
+def _forget(session: Session) -> None:
+    if session.in_nested_transaction():
+        return
+    noted: _Noted = session.info[_NOTED]
+    noted.events.clear()
+    noted.job_ids.clear()
