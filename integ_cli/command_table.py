@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LIBRARY, GAMES, PROTON, ACCOUNTS, MACHINE = "Your library", "Games", "Proton", "Accounts", "This machine"
+BACKEND = "A backend for many"
 
 
 class Entry(NamedTuple):
@@ -71,6 +72,11 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
             },
         ),
         "demo": Entry("demo:demo", "Try it all in a sandbox, without any account"),
+    },
+    BACKEND: {
+        "serve": Entry("backend:serve", "Run the backend that others' INTEG_BACKEND_URL names"),
+        "worker": Entry("backend:worker", "Do the backend's jobs"),
+        "migrate": Entry("backend:migrate", "Bring the backend's database up to date"),
     },
 }
 

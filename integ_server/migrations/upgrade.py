@@ -73,11 +73,18 @@ async def check_current(url: str) -> None:
         StorageError: It can't be read.
         BackendUnreachableError: Its server does not answer.
     """
-    if await _found_revision(url) != known_revisions()[-1]:
-        raise UsageError("the database is not brought up to date for this version yet", hint="apply its migrations first")
+    if await found_revision(url) != known_revisions()[-1]:
+        raise UsageError("the database is not brought up to date for this version yet", hint="integ migrate")
 
 
-async def _found_revision(url: str) -> str | None:
+async def found_revision(url: str) -> str | None:
+    """
+    The revision that the database at *url* is at; None when it is empty.
+
+    Raises:
+        IntegrityError: It is newer than this version, or none of ours.
+        StorageError: It can't be read.
+    """
     if url.startswith("sqlite"):
         return await asyncio.to_thread(_sqlite_revision, Path(url.removeprefix("sqlite+aiosqlite:///")))
     engine = make_engine(url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import dramatiq
@@ -50,9 +50,12 @@ def _connection_errors(redis_url: str | None) -> tuple[type[Exception], ...]:
 
 
 @asynccontextmanager
-async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterator[None]:
+async def open_workers(
+    backend: Backend, *, consume: bool = True, threads: int = THREADS, queues: Collection[str] = ()
+) -> AsyncIterator[None]:
     """
-    Let *backend* send jobs while inside and, with *consume*, do them: its threads are started by the first message.
+    Let *backend* send jobs while inside and, with *consume*, do them: *threads* at once, of *queues* alone when any are named.
+    Without Redis the threads are started by the first message.
 
     On the way out what runs is stopped and given back, within about a second.
     """
@@ -73,12 +76,12 @@ async def open_workers(backend: Backend, *, consume: bool = True) -> AsyncIterat
             _log.warning("the message about job %s could not be sent; it is taken up later", job_id)
             return
         if consume and not workers:
-            workers.append(Worker(broker, worker_threads=THREADS, worker_timeout=_IDLE_MS))
+            workers.append(Worker(broker, queues=set(queues) or None, worker_threads=threads, worker_timeout=_IDLE_MS))
             workers[0].start()
 
     backend.send = send_and_start
     if consume and backend.settings.redis_url is not None:
-        workers.append(Worker(broker, worker_threads=THREADS, worker_timeout=_IDLE_MS))
+        workers.append(Worker(broker, queues=set(queues) or None, worker_threads=threads, worker_timeout=_IDLE_MS))
         await asyncio.to_thread(workers[0].start)
     try:
         yield
