@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from integ_server.api import achievements, auth, events, games, health, jobs, users
 from integ_server.api.envelope import add_handlers
+from integ_server.api.idempotency import Idempotency
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
 from integ_server.opening import open_backend
@@ -64,6 +65,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
                 await asyncio.gather(looking, return_exceptions=True)
 
     app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
+    app.add_middleware(Idempotency)
     app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
