@@ -74,6 +74,11 @@ class Output:
         """Something the player has to see to go on, quiet or not."""
         self._aside(safe(text))
 
+    def drawing(self, lines: Sequence[str], *, end: str = "\n") -> None:
+        """Lines of our own making, escapes and all, beside the result."""
+        with suppress(OSError):
+            _write(sys.stderr, end.join(lines), end=end)
+
     def warn(self, text: str) -> None:
         self._aside(f"warning: {safe(text)}")
 
@@ -282,7 +287,7 @@ def _write_json(*parts: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str, *, end: str = "\n") -> None:
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    stream.write(text.encode(encoding, "replace").decode(encoding) + end)
     stream.flush()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from integ_runtime.client.api import ApiClient
-from integ_server.contract.errors import AuthenticationError, UsageError
+from integ_server.contract.errors import AuthenticationError, BackendUnreachableError, ProviderError, UsageError
+from integ_server.contract.sign_in import SignInPending
 from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInAnswer, SignInPage, SignInWay
 
 _DONE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Integ</title><body style="font:1.1rem system-ui;margin:3rem auto;max-width:32rem;padding:0 1rem">
 <h1>{title}</h1><p>{text}</p></body></html>"""
 _LONGEST_REQUEST = 16_384
+_POLL_S = 5.0
+_PATIENCE_S = 60.0
 
 
 class Accounts:
@@ -76,6 +80,41 @@ class Accounts:
                 raise AuthenticationError("nobody came back from the sign-in page", hint=f"integ login {provider}") from None
         answer = SignInAnswer(way=SignInWay.OPENID, state=page.state, query=query, api_key=api_key)
         return await self.finish(provider, answer)
+
+    async def sign_in_by_qr(self, provider: str, *, show: Callable[[SignInPending], None]) -> SignedIn:
+        """
+        By a code that the store's app on the player's phone scans.
+
+        *show* is called with the code's address at first, and whenever the address or the stage changes.
+
+        Raises:
+            AuthenticationError: The player said no on the phone, or nobody scanned the code in time.
+            ProviderError: The store did not answer for a minute.
+            BackendUnreachableError: The backend did not.
+        """
+        api = await self._api()
+        page = await api.begin_sign_in(provider, SignInWay.QR)
+        shown = SignInPending(stage="waiting", address=page.address, poll_every_s=page.poll_every_s or _POLL_S)
+        show(shown)
+        answered_at = time.monotonic()
+        while True:
+            await asyncio.sleep(shown.poll_every_s)
+            try:
+                told = await api.poll_sign_in(provider, page.state)
+            except (
+                ProviderError,
+                BackendUnreachableError,
+            ) as error:  # the store's trouble, or a backend that starts anew; the code on the screen may be scanned all the same
+                if time.monotonic() - answered_at > _PATIENCE_S:
+                    raise
+                await asyncio.sleep(min(error.retry_after_s or 0.0, _PATIENCE_S))
+                continue
+            if isinstance(told, SignedIn):
+                return told
+            answered_at = time.monotonic()
+            if (told.stage, told.address) != (shown.stage, shown.address):
+                show(told)
+            shown = told
 
     async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]:
         """Forget one account, all of a store, or all; answers those that were forgotten."""

@@ -31,6 +31,7 @@ _CDN = ("gog-cdn-fastly.gog.com", "cdn.gog.com", "images.gog.com")
 # get 429; appdetails: 200 in five minutes and address.
 _GOG = Pace("gog", at_once=4)
 _STEAM_KEYED = Pace("steam", at_once=4, burst=20, per_s=1)
+_STEAM_SIGN_IN = Pace("steam-sign-in", at_once=8, burst=20, per_s=4)
 _STEAM_STORE = Pace("steam-store", at_once=4, burst=20, per_s=4)
 _STEAM_DETAILS = Pace("steam-appdetails", at_once=2, burst=40, per_s=160 / 300)
 
@@ -38,6 +39,8 @@ _STEAM_DETAILS = Pace("steam-appdetails", at_once=2, burst=40, per_s=160 / 300)
 def pace_for(host: str, path: str) -> Pace:
     """The limits for an original address."""
     if host == "api.steampowered.com":
+        if path.startswith("/IAuthenticationService/"):  # takes no key, and phones are waited for
+            return _STEAM_SIGN_IN
         return _STEAM_STORE if path.startswith(("/IStoreBrowseService/", "/IStoreService/")) else _STEAM_KEYED
     if host == "store.steampowered.com" and path.startswith("/api/appdetails"):
         return _STEAM_DETAILS

@@ -127,7 +127,7 @@ def fake_store(
         return shelf.achievements.get((login.account, game_id), [])
 
     made = ReadingStore if reads_metadata else FakeStore
-    more = {"renew": renew} if renews else {}
+    more = {"renew": renew, "runs_out": lambda self, login: True} if renews else {}
     more |= {"achievements": achievements} if reads_achievements else {}
     return type(f"{slug.capitalize()}Store", (made,), {"slug": slug, **more})
 

@@ -18,12 +18,14 @@ from integ_server.contract.errors import UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.runtime import Runtime
+    from integ_server.contract.sign_in import SignInPending
     from integ_server.contract.types import ProviderInfo, SignedIn
 
 
 @command(
     "integ login gog",
     "integ login steam",
+    "integ login steam --qr",
     "integ login steam --steam-id 76561197960287930 --api-key-stdin < key.txt",
     "wl-paste | integ login gog --code-stdin",
 )
@@ -36,19 +38,27 @@ def login(
     ] = None,
     api_key_stdin: Annotated[bool, Option("--api-key-stdin", help="Read your Web API key from stdin")] = False,
     code_stdin: Annotated[bool, Option("--code-stdin", help="Read the landing page's address, or the code in it, from stdin")] = False,
+    qr: Annotated[bool, Option("--qr", help="Show a code for the store's app on your phone; takes no Web API key")] = False,
     no_browser: Annotated[bool, Option("--no-browser", help="Print the address instead of opening it")] = False,
 ) -> None:
     """Sign in to a store; several accounts of one store are welcome."""
     out = output()
     if api_key_stdin and code_stdin:
         raise UsageError("only one of --api-key-stdin and --code-stdin can read stdin", hint="integ login --help")
+    if qr and (api_key_stdin or code_stdin or account is not None):
+        raise UsageError("with --qr the phone says whose account it is: it stands alone", hint="integ login steam --qr")
     given = read_stdin_secret("key" if api_key_stdin else "code") if api_key_stdin or code_stdin else ""
 
     async def work(runtime: Runtime) -> SignedIn:
         known = await runtime.accounts.providers()
-        slug = provider.lower() if provider else _asked_store(out, known)
+        if qr:
+            known = [each for each in known if "qr" in each.ways]
+        only = known[0].slug if qr and len(known) == 1 else None
+        slug = provider.lower() if provider else only or _asked_store(out, known)
         store = await runtime.accounts.get_provider(slug)
         ask = _SignIn(out, runtime, store, browser=not no_browser)
+        if qr:
+            return await ask.by_qr()
         if code_stdin:
             return await ask.by_code(given)
         if api_key_stdin:
@@ -108,6 +118,22 @@ class _SignIn:
         pasted = self._out.secret("The address, or the code in it", otherwise=by_stdin)
         return await self._runtime.accounts.sign_in_with_code(slug, pasted, page.state)
 
+    async def by_qr(self) -> SignedIn:
+        """By a code on the terminal, its address beside it for who has no terminal or another screen to show it on."""
+        if "qr" not in self._store.ways:
+            raise UsageError(f"{self._store.title} has no sign-in by QR code", hint=f"integ login {self._store.slug}")
+        from integ_cli.qr import QrBoard
+
+        board, title = QrBoard(self._out), self._store.title
+
+        def show(told: SignInPending) -> None:
+            if told.stage == "scanned":
+                board.show(told.address, "Scanned. Now confirm it on your phone.")
+            else:
+                board.show(told.address, f"Scan it with the {title} app on your phone, within five minutes. It says:", f"  {told.address}")
+
+        return await self._runtime.accounts.sign_in_by_qr(self._store.slug, show=show)
+
     async def _by_page(self, key: str) -> SignedIn:
         if self._out.no_input:
             told = f"integ login {self._store.slug} --steam-id ID_OR_NAME --api-key-stdin"
@@ -118,6 +144,8 @@ class _SignIn:
         hint = f"integ login {self._store.slug} --api-key-stdin"
         if self._store.api_key_page and self._out.can_ask:
             self._out.note(f"Reading your library takes your own Web API key, from {self._store.api_key_page}")
+            if "qr" in self._store.ways:
+                self._out.note(f"Without a key, with the {self._store.title} app on your phone: integ login {self._store.slug} --qr")
         return self._out.secret("Web API key", otherwise=hint)
 
     def _local_steam_user(self) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from integ_runtime.settings import shown_address
 from integ_server.contract.achievements import AchievementList
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
+from integ_server.contract.sign_in import SignInPending
 from integ_server.contract.types import (
     AccountInfo,
     Changes,
@@ -52,6 +53,12 @@ class ApiClient:
 
     async def finish_sign_in(self, provider: str, answer: SignInAnswer) -> SignedIn:
         return await self._ask(SignedIn, "POST", f"/auth/{_part(provider)}/callback", answer)
+
+    async def poll_sign_in(self, provider: str, state: str) -> SignedIn | SignInPending:
+        """For a sign-in by QR code: how far it is, or whose account it became."""
+        answer = SignInAnswer(way=SignInWay.QR, state=state)
+        told: SignedIn | SignInPending = await self._ask(SignedIn | SignInPending, "POST", f"/auth/{_part(provider)}/callback", answer)  # type: ignore[arg-type]
+        return told
 
     async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]:
         """Forget one account, all of a store, or all; what is left out means all. Answers those that were forgotten."""

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from integ_server.api.deps import AccountKeeper, BackendDep, SessionDep
 from integ_server.api.envelope import ok
-from integ_server.contract.types import AccountInfo, Envelope, ProviderInfo, SignedIn, SignInAnswer, SignInPage, SignInStart, SignOut
-from integ_server.services import accounts
+from integ_server.contract.sign_in import SignInPending
+from integ_server.contract.types import (
+    AccountInfo,
+    Envelope,
+    ProviderInfo,
+    SignedIn,
+    SignInAnswer,
+    SignInPage,
+    SignInStart,
+    SignInWay,
+    SignOut,
+)
+from integ_server.services import accounts, qr_sign_in
 
 router = APIRouter(prefix="/auth", tags=["sign-in"])
 
@@ -26,14 +38,23 @@ async def logout(session: SessionDep, user: AccountKeeper, which: SignOut) -> En
 
 @router.post("/{provider}/login")
 async def login(backend: BackendDep, user: AccountKeeper, provider: str, start: SignInStart) -> Envelope[SignInPage]:
-    """Begin: a page for the browser, and the state to bring back."""
+    """Begin: a page for the browser, or a code for the phone, and the state to bring back."""
     return ok(await accounts.begin(backend, user, provider, start))
 
 
-@router.post("/{provider}/callback")
+@router.post("/{provider}/callback", response_model=Envelope[SignedIn], responses={202: {"model": Envelope[SignInPending]}})
 async def callback(
     session: SessionDep, backend: BackendDep, user: AccountKeeper, provider: str, answer: SignInAnswer
-) -> Envelope[SignedIn]:
-    """Finish: what the browser or the player brought back becomes an account."""
+) -> Envelope[SignedIn] | JSONResponse:
+    """
+    Finish: what the browser or the player brought back becomes an account.
+
+    By QR code: poll, with the state alone; 202 while the phone is waited for.
+    """
+    if answer.way is SignInWay.QR:
+        told = await qr_sign_in.poll(backend, user, provider, answer.state)
+        if isinstance(told, SignInPending):
+            return JSONResponse(ok(told).model_dump(mode="json"), 202, headers={"Cache-Control": "no-store"})
+        return ok(await accounts.link(backend, session, user, provider, told))
     confirmed = await accounts.confirm(backend, user, provider, answer)  # the session begins nothing before its first statement
     return ok(await accounts.link(backend, session, user, provider, confirmed))

@@ -45,6 +45,8 @@ class SignInWay(StrEnum):
     """A key that the player pastes, with the account it belongs to."""
     CODE = "code"
     """A page in the browser that ends on an address which the player pastes, or the code in it."""
+    QR = "qr"
+    """A code that the store's app on the player's phone scans; whoever waits polls for the outcome."""
 
 
 class ProviderInfo(Wire):
@@ -69,9 +71,11 @@ class SignInPage(Wire):
     provider: str
     way: SignInWay
     address: str
-    """To be opened in a browser; already rewritten when INTEG_UPSTREAM_URL is set."""
+    """To be opened in a browser; already rewritten when INTEG_UPSTREAM_URL is set. qr: what the code says, exactly."""
     state: str
-    """One-time; hand it back in the answer."""
+    """One-time; hand it back in the answer. qr: in each poll, until the answer is no longer a `SignInPending`."""
+    poll_every_s: float | None = None
+    """qr: how long to wait before each poll."""
 
 
 class SignInAnswer(Wire):

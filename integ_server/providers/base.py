@@ -44,6 +44,20 @@ class SignedInAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class QrSession:
+    """A sign-in that waits for the player's phone."""
+
+    address: str
+    """What the QR code says; it may change while the session lives."""
+    handle: str = field(repr=False)
+    """What the store needs to ask for the outcome; whoever has it is given the account's tokens."""
+    poll_every_s: float
+    """Not to be asked for more often."""
+    is_scanned: bool = False
+    """The phone has read the code, and the player has not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """What the backend's settings say to the stores."""
 
@@ -126,12 +140,40 @@ class GameProvider(Protocol):
 class RenewsAccess(Protocol):
     """A store whose access tokens run out."""
 
+    def runs_out(self, login: Credentials) -> bool:
+        """Whether this sign-in has a short-lived half at all; a key, for one, has none and is never renewed."""
+        ...
+
     async def renew(self, login: Credentials) -> Credentials:
         """
         A fresh access token, and the secret to keep from now on; the caller stores both before using either.
 
         Raises:
             AuthenticationError: The store says that the sign-in is over. Nothing else means that.
+        """
+        ...
+
+
+@runtime_checkable
+class SignsInByQr(Protocol):
+    """A store whose app on the player's phone signs in others, by a code that it scans; its `ways` name `SignInWay.QR`."""
+
+    async def begin_qr(self, device: str) -> QrSession:
+        """
+        A new code. *device* is what the phone shows beside it.
+
+        Raises:
+            ProviderUnavailableError: The store could not be asked.
+        """
+        ...
+
+    async def poll_qr(self, session: QrSession) -> QrSession | SignedInAccount:
+        """
+        The session as it is now, or the account once the player agreed; that is answered once.
+
+        Raises:
+            AuthenticationError: The player said no, or the session is over. Nothing else ends it.
+            ProviderError: The store answered oddly, or not at all; ask again after the pause.
         """
         ...
 

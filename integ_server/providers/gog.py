@@ -73,6 +73,11 @@ class Gog:
             shown = None
         return SignedInAccount(login, shown.display_name, shown.avatar_url) if shown else SignedInAccount(login, login.account)
 
+    def runs_out(self, login: Credentials) -> bool:
+        """Every sign-in at GOG does, after an hour."""
+        del login
+        return True
+
     async def renew(self, login: Credentials) -> Credentials:
         """
         A fresh access token, and the refresh token to keep, which may be another one. One renewal of an account at a time, please.

@@ -1,4 +1,4 @@
-"""Steam: OpenID or an API key to sign in, the Web API for the library, the store's own item service for metadata."""
+"""Steam: OpenID, an API key or a QR code to sign in, the Web API for the library, the store's own item service for metadata."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from integ_server.contract.achievements import Achievement
 from integ_server.contract.errors import (
     AuthenticationError,
     GameNotFoundError,
+    IntegError,
+    PermissionDeniedError,
     PrivateProfileError,
     ProviderError,
     ProviderUnavailableError,
 )
 from integ_server.contract.types import DownloadPlan, DownloadRequest, SignInAnswer, SignInWay, TitleDetails
-from integ_server.providers import _openid
+from integ_server.providers import _openid, _steam_qr
 from integ_server.providers._http import Answer, ask, error_for
 from integ_server.providers._steam_achievements import read_achievements
 from integ_server.providers._steam_ids import HINT as ACCOUNT_HINT
@@ -33,8 +35,17 @@ from integ_server.providers._steam_models import (
     StoreItemsAnswer,
     VanityAnswer,
 )
+from integ_server.providers._steam_tokens import is_token, renewed
 from integ_server.providers._text import moment, plain_text
-from integ_server.providers.base import Credentials, GameMetadata, OwnedGame, ProviderConfig, SignedInAccount, StoreProfile
+from integ_server.providers.base import (
+    Credentials,
+    GameMetadata,
+    OwnedGame,
+    ProviderConfig,
+    QrSession,
+    SignedInAccount,
+    StoreProfile,
+)
 
 API = "https://api.steampowered.com"
 ASSETS = "https://shared.akamai.steamstatic.com/store_item_assets/"
@@ -52,7 +63,7 @@ class Steam:
 
     slug: ClassVar[str] = "steam"
     title: ClassVar[str] = "Steam"
-    ways: ClassVar[tuple[SignInWay, ...]] = (SignInWay.OPENID, SignInWay.API_KEY)
+    ways: ClassVar[tuple[SignInWay, ...]] = (SignInWay.OPENID, SignInWay.API_KEY, SignInWay.QR)
     key_page: ClassVar[str] = KEY_PAGE
     metadata_batch: ClassVar[int] = 50
     """Steam documents no limit; its own pages ask for 50 to 100 at once."""
@@ -89,7 +100,7 @@ class Steam:
             account = await self._confirmed_account(answer.query, return_to)
         else:
             account = await self._account(key, answer.account)
-        shown = await self._shown_as(key, account, known_to_exist=answer.way is SignInWay.OPENID)
+        shown = await self._shown_as(Credentials(account, key), known_to_exist=answer.way is SignInWay.OPENID)
         login = Credentials(account, answer.api_key.strip())
         return SignedInAccount(login, shown.display_name, shown.avatar_url, shown.profile_url)
 
@@ -99,9 +110,51 @@ class Steam:
 
         Raises:
             AuthenticationError: Steam refused the key.
+            PermissionDeniedError: Steam does not tell it to an access token.
             ProviderError: Steam answered oddly, is down, or asks for a pause.
         """
-        return await self._summary(login.secret or self._config.steam_api_key, login.account)
+        return await self._summary(login)
+
+    async def begin_qr(self, device: str) -> QrSession:
+        """
+        A code for the Steam app.
+
+        Raises:
+            ProviderError: Steam's answer holds none.
+            ProviderUnavailableError: Steam did not answer, or asks for a pause.
+        """
+        return await _steam_qr.begin(self._http, self.title, device)
+
+    async def poll_qr(self, session: QrSession) -> QrSession | SignedInAccount:
+        """
+        What the phone said so far.
+
+        Raises:
+            AuthenticationError: It said no, or the session is over.
+            ProviderError: Steam answered oddly, or not at all.
+        """
+        told = await _steam_qr.poll(self._http, self.title, session)
+        if isinstance(told, QrSession):
+            return told
+        try:
+            shown = await self._shown_as(told, known_to_exist=True)
+        except IntegError:  # the session is spent, and some methods may not take a token
+            shown = StoreProfile(told.account)
+        return SignedInAccount(told, shown.display_name, shown.avatar_url, shown.profile_url)
+
+    def runs_out(self, login: Credentials) -> bool:
+        """A sign-in by QR code does, after a day; one with a key, the backend's or the player's own, does not."""
+        return is_token(login.secret)
+
+    async def renew(self, login: Credentials) -> Credentials:
+        """
+        A fresh access token, and the refresh token to keep, which may be another one.
+
+        Raises:
+            AuthenticationError: Steam says that the sign-in is over.
+            ProviderUnavailableError: Steam did not answer.
+        """
+        return await renewed(self._http, self.title, login)
 
     async def owned_games(self, login: Credentials) -> AsyncIterator[OwnedGame]:
         """
@@ -142,8 +195,7 @@ class Steam:
         """
         if not _is_appid(game_id):
             raise GameNotFoundError("that is no Steam app id")
-        key = login.secret or self._config.steam_api_key
-        return await read_achievements(lambda method, params: self._call(method, key, params), login.account, game_id)
+        return await read_achievements(lambda method, params: self._call(method, login, params), login.account, game_id)
 
     async def download_plan(self, login: Credentials, game_id: str, wanted: DownloadRequest) -> DownloadPlan:
         """Steam's own client downloads: the address that starts it. The title is the caller's to fill in."""
@@ -166,7 +218,7 @@ class Steam:
             "include_free_sub": 1,
             "skip_unvetted_apps": 0,  # Steam's default leaves out games with limited profile features
         }
-        answer = await self._call("IPlayerService/GetOwnedGames/v1/", login.secret or self._config.steam_api_key, params)
+        answer = await self._call("IPlayerService/GetOwnedGames/v1/", login, params)
         told = answer.model(OwnedGamesAnswer).response
         if told.game_count is None and told.games is None:
             raise PrivateProfileError("Steam hides this account's games", hint=_PRIVATE_HINT)
@@ -195,15 +247,16 @@ class Steam:
         named = read_account(text)
         if named.steamid:
             return named.steamid
-        answer = await self._call("ISteamUser/ResolveVanityURL/v1/", key, {"vanityurl": named.vanity, "url_type": 1})
+        answer = await self._call("ISteamUser/ResolveVanityURL/v1/", Credentials("", key), {"vanityurl": named.vanity, "url_type": 1})
         told = answer.model(VanityAnswer).response
         if told.success != 1 or not told.steamid:
             raise AuthenticationError(f"Steam knows no profile named {named.vanity}", hint=ACCOUNT_HINT)
         return read_account(told.steamid).steamid
 
-    async def _shown_as(self, key: str, account: str, *, known_to_exist: bool) -> StoreProfile:
+    async def _shown_as(self, login: Credentials, *, known_to_exist: bool) -> StoreProfile:
+        account = login.account
         try:
-            found = await self._summary(key, account)
+            found = await self._summary(login)
         except ProviderError:
             if not known_to_exist:  # else the assertion is spent already, and a name is not worth another sign-in
                 raise
@@ -212,9 +265,10 @@ class Steam:
             raise AuthenticationError("Steam knows no such account", hint=ACCOUNT_HINT)
         return found or StoreProfile(account)
 
-    async def _summary(self, key: str, account: str) -> StoreProfile | None:
+    async def _summary(self, login: Credentials) -> StoreProfile | None:
         """What the account's public profile says; None for an account that Steam does not know."""
-        answer = await self._call("ISteamUser/GetPlayerSummaries/v2/", key, {"steamids": account})
+        account = login.account
+        answer = await self._call("ISteamUser/GetPlayerSummaries/v2/", login, {"steamids": account})
         for player in answer.model(PlayersAnswer).response.players:
             if player.steamid == account:
                 return StoreProfile(player.personaname or account, player.avatarmedium, player.profileurl)
@@ -238,16 +292,29 @@ class Steam:
                 found[appid] = _metadata(appid, item)
         return list(found.values())
 
-    async def _call(self, method: str, key: str, params: dict[str, str | int]) -> Answer:
-        """Ask a method that wants a key; its refusals of the key become `AuthenticationError`s."""
+    async def _call(self, method: str, login: Credentials, params: dict[str, str | int]) -> Answer:
+        """Ask a method that wants to know who asks; its refusals of the key or token become `AuthenticationError`s."""
+        if login.access_token:
+            answer = await self._ask_with(method, {"access_token": login.access_token}, params)
+            if answer.status != 401:
+                return answer
+            if method.startswith("IPlayerService/"):
+                raise AuthenticationError("Steam refused the access token", hint="sign in again: integ login steam --qr")
+            # the classic interfaces are made for keys, and which of them take a token is written down nowhere
+            if not self._config.steam_api_key:
+                raise PermissionDeniedError("Steam tells that to Web API keys alone", hint=_KEY_HINT)
+        key = (login.secret if not is_token(login.secret) else "") or self._config.steam_api_key
         if not key:
             raise AuthenticationError("reading a Steam library needs a Steam Web API key", hint=_KEY_HINT)
-        answer = await ask(self._http, self.title, f"{API}/{method}", params={"key": key, **params, "format": "json"})
+        answer = await self._ask_with(method, {"key": key}, params)
         # a 403 with JSON is the method's own answer (a private profile, say); with a web page it is about the key
         about_key = answer.status in {401, 403} and answer.find_model(AnyJson) is None
         if about_key or (answer.status == 400 and answer.looks_like_html and b"key" in answer.body):
             raise AuthenticationError("Steam refused the API key", hint=_KEY_HINT)
         return answer
+
+    async def _ask_with(self, method: str, who: dict[str, str | int], params: dict[str, str | int]) -> Answer:
+        return await ask(self._http, self.title, f"{API}/{method}", params={**who, **params, "format": "json"})
 
 
 def _is_appid(text: str) -> bool:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from integ_server.sandbox import github, gog, steam_api, steam_openid, store
+from integ_server.sandbox import github, gog, steam_api, steam_auth, steam_openid, store
 from integ_server.sandbox.faults import KNOWN, Faults, UnknownFaultError
 from integ_server.sandbox.state import SandboxState, Seen
 from integ_server.sandbox.world import World
@@ -48,6 +48,7 @@ def create_sandbox(world: World) -> Sandbox:
     parts = (
         _admin(state),
         steam_openid.routes(state),
+        steam_auth.routes(state, steam_api.trouble),
         steam_api.routes(state),
         store.routes(state),
         github.routes(state),

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from integ_server.sandbox import steam_player, store
+from integ_server.sandbox import steam_auth, steam_player, store
 from integ_server.sandbox.answers import Cut, html, http_date, too_many
 from integ_server.sandbox.state import SandboxState
 from integ_server.sandbox.steam_player import MissingParameterError
@@ -22,7 +22,7 @@ _VERSION = re.compile(r"v0*([1-9][0-9]*)")
 _JSON = "application/json; charset=UTF-8"
 
 Answer = Callable[[SandboxState, Mapping[str, Any], bool], tuple[int, object]]
-"""(state, parameters, whether the key is the player's own) -> status and JSON value."""
+"""(state, parameters, whether the key or token is the player's own) -> status and JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _answer(state: SandboxState, interface: str, name: str, version: str, given:
     method = _METHODS.get((interface, name, int(number.group(1)))) if number else None
     if method is None:
         return html("Not Found", f"<p>Method '{_plain(name)}' not found in interface '{_plain(interface)}'</p>", 404)
-    refusal, own_key = _check_key(state, given) if method.needs_key else (None, False)
+    refusal, own_key = _check_key(state, interface, given) if method.needs_key else (None, False)
     if refusal is not None:
         return refusal
     try:
@@ -93,12 +93,14 @@ def _answer(state: SandboxState, interface: str, name: str, version: str, given:
     return Response(body, status, {"x-eresult": "1"} if interface.endswith("Service") else None, media_type=_JSON)
 
 
-def _check_key(state: SandboxState, given: dict[str, str]) -> tuple[Response | None, bool]:
-    """The refusal, if any, and whether the key belongs to the player."""
+def _check_key(state: SandboxState, interface: str, given: dict[str, str]) -> tuple[Response | None, bool]:
+    """The refusal, if any, and whether the key or the token is the player's own."""
     own = given.get("key") == state.world.steam_own_key
     unauthorized = html(
         "Unauthorized", "<p>Access is denied. Retrying will not help. Please verify your <pre>key=</pre> parameter.</p>", 401
     )
+    if "access_token" in given and "key" not in given and steam_auth.takes(state, given["access_token"], interface):
+        return None, True
     if "access_token" in given or state.faults.hit("steam.unauthorized"):
         return unauthorized, own
     if not given.get("key"):

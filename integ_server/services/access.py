@@ -73,7 +73,7 @@ async def usable_login(backend: Backend, account_id: int, *, refused: str | None
             account = await get_account(session, account_id)
         login = opened(account, backend.vault)
         store = backend.get_store(account.provider)
-        if not isinstance(store, RenewsAccess) or not _is_due(login, refused):
+        if not isinstance(store, RenewsAccess) or not store.runs_out(login) or not _is_due(login, refused):
             return login
         if await _take_turn(backend, account):
             break

@@ -30,7 +30,7 @@ from integ_server.contract.types import (
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts, jobs, library_entries
 from integ_server.providers.base import SignedInAccount, StoreProfile
-from integ_server.services import events, library
+from integ_server.services import events, library, qr_sign_in
 from integ_server.services.access import seal_into
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name
@@ -70,6 +70,8 @@ async def begin(backend: Backend, user_id: str, provider: str, start: SignInStar
     """
     store = backend.get_store(provider)
     _check_way(backend, provider, start.way)
+    if start.way is SignInWay.QR:
+        return await qr_sign_in.begin(backend, user_id, provider)
     state = secrets.token_urlsafe(32)
     return_to = ""
     if start.way is SignInWay.OPENID:
@@ -88,12 +90,14 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
 
     Raises:
         NotFoundError: There is no such store.
-        UsageError: The store has no such way.
+        UsageError: The store has no such way, or it is one that is polled for (`qr_sign_in.poll`).
         AuthenticationError: The state is unknown, used or somebody else's; or the store refused the answer.
         ProviderUnavailableError: The store could not be asked.
     """
     store = backend.get_store(provider)
     _check_way(backend, provider, answer.way)
+    if answer.way is SignInWay.QR:
+        raise UsageError("a sign-in by QR code is polled for", hint=f"integ login {provider} --qr")
     if max(len(answer.query), len(answer.code), len(answer.api_key), len(answer.account)) > _LONGEST_ANSWER:
         raise UsageError("that is too long for a sign-in", hint=f"integ login {provider}")
     return_to = await _take_state(backend, user_id, provider, answer)

@@ -22,7 +22,16 @@ from integ_server.contract.errors import (
 )
 from integ_server.contract.types import DownloadRequest, SignInAnswer, SignInWay
 from integ_server.providers import providers
-from integ_server.providers.base import Credentials, GameMetadata, GameProvider, PlansDownloads, ProviderConfig, ReadsMetadata, RenewsAccess
+from integ_server.providers.base import (
+    Credentials,
+    GameMetadata,
+    GameProvider,
+    PlansDownloads,
+    ProviderConfig,
+    ReadsMetadata,
+    RenewsAccess,
+    SignsInByQr,
+)
 from tests.server.providers.outside import Handler, over
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -252,8 +261,9 @@ def test_a_store_says_who_it_is_and_how_to_sign_in(store: type[GameProvider]) ->
     assert store.ways
     for way in store.ways:
         address = made.sign_in_address(way, "http://127.0.0.1:4000/callback", "the-state")
-        assert (urlsplit(address).scheme == "https") is (way is not SignInWay.API_KEY)
+        assert (urlsplit(address).scheme == "https") is (way not in {SignInWay.API_KEY, SignInWay.QR})
         assert SECRET not in address
+    assert isinstance(made, SignsInByQr) is (SignInWay.QR in store.ways)
 
 
 @every_store
