@@ -20,7 +20,7 @@ from integ_server.contract.types import (
     SyncRequest,
     SyncStatus,
 )
-from integ_server.services import accounts, downloads, jobs, library, sync
+from integ_server.services import accounts, descriptions, downloads, jobs, library, sync
 
 router = APIRouter(prefix="/games", tags=["games"])
 
@@ -63,9 +63,9 @@ async def changes(
 
 
 @router.get("/{key}")
-async def get_game(session: SessionDep, user: Reader, key: str) -> Envelope[OwnedRelease]:
+async def get_game(session: SessionDep, backend: BackendDep, user: Reader, key: str) -> Envelope[OwnedRelease]:
     """One release, with what its store tells about it."""
-    return ok(await library.get_release(session, user, key))
+    return ok(await descriptions.get_release(backend, session, user, key))
 
 
 @router.post("/{key}/download")

@@ -14,7 +14,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import GameNotFoundError, UsageError
-from integ_server.contract.types import Changes, OwnedRelease, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
+from integ_server.contract.types import Changes, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
 from integ_server.models.tables import accounts, games, library_entries, titles, users
 from integ_server.services import events
@@ -104,7 +104,7 @@ async def owned_games(
     return Page(items=[by_key[row.key] for row in rows[:limit]], next_cursor=next_cursor)
 
 
-async def get_release(session: AsyncSession, user_id: str, key: str) -> OwnedRelease:
+async def get_release(session: AsyncSession, user_id: str, key: str) -> ReleaseRecord:
     """
     Raises:
         GameNotFoundError: The user does not own it.
@@ -112,8 +112,7 @@ async def get_release(session: AsyncSession, user_id: str, key: str) -> OwnedRel
     records = await _records(session, user_id, [key] if is_key(key) else [])
     if not records.releases or records.releases[0].removed:
         raise GameNotFoundError(f"there is no game {key[:80]!r} in this library", hint="integ search TEXT")
-    details = (await session.execute(select(games.c.details).where(games.c.key == key))).scalar_one()
-    return OwnedRelease(**records.releases[0].model_dump(), details=_details(details))
+    return records.releases[0]
 
 
 async def _records(session: AsyncSession, user_id: str, keys: Sequence[str]) -> Changes:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
+from integ_server.cache import open_cache
 from integ_server.contract.errors import GameNotFoundError, UsageError
 from integ_server.contract.types import DownloadRequest, Page, ReleaseRecord, TitleDetails
-from integ_server.services import downloads, library
+from integ_server.models.tables import games
+from integ_server.services import descriptions, downloads, library
 from tests.fakes import Shelf, fake_store, owned, told
 from tests.server.conftest import OpenPlayer, Player, player_on
 
@@ -60,13 +65,45 @@ async def test_a_single_release_comes_with_its_details(open_player: OpenPlayer) 
     shelf.metadata["0"] = told("0", details=TitleDetails(genres=["Puzzle"]))
     await player.read_metadata()
     async with player.backend.db.reading() as session:
-        found = await library.get_release(session, player.user, "fake:0")
+        found = await descriptions.get_release(player.backend, session, player.user, "fake:0")
         assert found.details is not None and found.details.genres == ["Puzzle"]
         for unknown in ("fake:9", "fake", "", "fake:\0", "a:b:c"):
             with pytest.raises(GameNotFoundError):
                 await library.get_release(session, player.user, unknown)
         with pytest.raises(GameNotFoundError):
             await library.get_release(session, "somebody", "fake:0")
+
+
+async def test_details_are_kept_for_everybody_until_they_are_read_anew(open_player: OpenPlayer) -> None:
+    player, _shelf = await _a_player(open_player, "One")
+
+    async def genres() -> list[str]:
+        async with player.backend.db.reading() as session:
+            found = (await descriptions.get_release(player.backend, session, player.user, "fake:0")).details
+        return found.genres if found else []
+
+    async def write(details: dict[str, list[str]], at: datetime) -> None:
+        async with player.backend.db.writing.begin() as session:
+            await session.execute(update(games).where(games.c.key == "fake:0").values(details=details, metadata_read_at=at))
+
+    assert await genres() == []
+    now = datetime.now(UTC)
+    await write({"genres": ["Puzzle"]}, now)
+    assert await genres() == ["Puzzle"]
+    await write({"genres": ["Never told"]}, now)
+    assert await genres() == ["Puzzle"], "it came out of the cache"
+    await write({"genres": ["Action"]}, now + timedelta(seconds=1))
+    assert await genres() == ["Action"]
+
+
+async def test_without_redis_details_come_out_of_the_database(open_player: OpenPlayer) -> None:
+    player, shelf = await _a_player(open_player, "One")
+    shelf.metadata["0"] = told("0", details=TitleDetails(genres=["Puzzle"]))
+    await player.read_metadata()
+    async with open_cache("unix:///nowhere/socket") as gone, player.backend.db.reading() as session:
+        backend = replace(player.backend, cache=gone)
+        found = await descriptions.get_release(backend, session, player.user, "fake:0")
+    assert found.details is not None and found.details.genres == ["Puzzle"]
 
 
 async def test_a_removed_game_is_not_in_lists_and_not_in_the_first_answer_to_a_new_client(open_player: OpenPlayer) -> None:
