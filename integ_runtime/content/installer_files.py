@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integ_runtime.downloads.fetch import Checksum, Source, fetch
+from integ_runtime.downloads.fetch import Source, fetch
 from integ_runtime.progress import Progress, Report
+from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import IntegrityError, ProviderError, ProviderUnavailableError
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime.downloads.background import Reporter, Stop, in_background
 from integ_runtime.downloads.body import Body
 from integ_runtime.progress import Progress, Report, unheard
+from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import (
     BusyError,
     IntegError,
@@ -38,14 +39,6 @@ _TRIES = 60
 _LONGEST_PAUSE_S = 60.0
 _RESERVE_BYTES = 16 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    algorithm: str
-    """As hashlib names it: sha512, sha256, md5..."""
-    hexdigest: str
-    """In small letters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integ_runtime.content.installed import USED, write_whole
-from integ_runtime.proton.builds import natural_order
 from integ_server.contract.errors import StorageError
+from integ_server.releases.families import natural_order
 
 COPIES = "prefix-copies"
 KEPT_COPIES = 2

@@ -20,18 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.downloads.background import Reporter, Stop, StoppedError, in_background
-from integ_runtime.downloads.fetch import Checksum, Source, Transfer, check_space, drop_part, storage_errors
+from integ_runtime.downloads.fetch import Source, Transfer, check_space, drop_part, storage_errors
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report
 from integ_runtime.proton.archive import Limits
-from integ_runtime.proton.builds import Family, version_name
 from integ_runtime.proton.installed import LATEST, RECORD, WORK_PREFIX, check_build, read_build
 from integ_runtime.proton.unpack import Unpacked, unpack
 from integ_runtime.proton.verify import write_files_record
+from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import IntegrityError, StorageError, WouldLoseDataError, utc_now_text
+from integ_server.releases.families import Family, version_name
 
 if TYPE_CHECKING:
-    from integ_runtime.proton.releases import Archive
+    from integ_server.releases.feed import Archive
     from integ_server.upstream import BulkDoor
 
 LOCK = ".integ.lock"

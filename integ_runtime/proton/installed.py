@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from integ_runtime.proton.builds import ARM, X86, is_safe_name, natural_order, this_arch
 from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
 from integ_server.contract.errors import IntegrityError
+from integ_server.releases.families import ARM, X86, is_safe_name, natural_order, this_arch
 
 RECORD = ".integ-build.json"
 FILES_RECORD = ".integ-files.json"

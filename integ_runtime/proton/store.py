@@ -14,17 +14,18 @@ from integ_runtime.downloads.background import in_background
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
-from integ_runtime.proton.builds import Wanted, get_family, parse_version, this_arch, version_name
 from integ_runtime.proton.choices import Choices, processes_from
 from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, steam_builds
 from integ_runtime.settings import RuntimeSettings, read_config_file
 from integ_runtime.steam.library import SteamFiles
 from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError, WouldLoseDataError
+from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
     from integ_runtime.proton.install import InstallOutcome
-    from integ_runtime.proton.releases import Archive, Feed, Releases
+    from integ_runtime.proton.releases import Releases
     from integ_runtime.proton.verify import VerifyOutcome
+    from integ_server.releases.feed import Archive, Feed
 
 _SETTING = "default_proton"
 

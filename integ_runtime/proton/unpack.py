@@ -16,8 +16,8 @@ from isal.isal_zlib import crc32
 
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.proton.archive import Limits, Member, TarStream, inflate
-from integ_runtime.proton.builds import is_safe_name
 from integ_server.contract.errors import IntegrityError, StorageError
+from integ_server.releases.families import is_safe_name
 
 WRITERS = 1 if (os.cpu_count() or 1) <= 2 else 2
 """More of them wait for each other in the file system: on two cores a second one costs more than it brings."""

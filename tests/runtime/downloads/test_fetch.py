@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integ_runtime.downloads import fetch as fetch_module
-from integ_runtime.downloads.fetch import Checksum, Fetched, Source, check_space, fetch
+from integ_runtime.downloads.fetch import Fetched, Source, check_space, fetch
 from integ_runtime.progress import Progress
+from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import BusyError, IntegrityError, ProviderError, ProviderUnavailableError, RateLimitedError, StorageError
 from integ_server.upstream import BulkDoor
 from tests.runtime.downloads.loopback import Asked, Outside, Reply

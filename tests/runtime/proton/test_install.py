@@ -11,7 +11,6 @@ import pytest
 
 from integ_runtime.downloads import fetch
 from integ_runtime.progress import Progress
-from integ_runtime.proton.builds import ARM, X86, this_arch
 from integ_runtime.proton.store import ProtonStore
 from integ_server.contract.errors import (
     BuildNotFoundError,
@@ -22,6 +21,7 @@ from integ_server.contract.errors import (
     UsageError,
     WouldLoseDataError,
 )
+from integ_server.releases.families import ARM, X86, this_arch
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.proton.proton_home import left_over, store_of
 

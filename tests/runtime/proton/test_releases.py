@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from integ_runtime.downloads.fetch import Checksum
-from integ_runtime.proton import releases as releases_module
-from integ_runtime.proton.builds import ARM, FAMILIES, X86
-from integ_runtime.proton.releases import Releases, parse_checksum
+from integ_runtime.proton.releases import Releases
+from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import AuthenticationError, IntegrityError, ProviderError, ProviderUnavailableError, RateLimitedError
+from integ_server.releases import feed as feed_module
+from integ_server.releases.families import ARM, FAMILIES, X86
+from integ_server.releases.feed import parse_checksum
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.downloads.loopback import Asked, Outside, Reply
 
@@ -200,7 +201,7 @@ async def test_pages_that_never_end_are_bounded(outside: Outside, kept: Path) ->
 
     outside.reply = answers
     await Releases(kept, upstream_url=outside.url).feed(GE)
-    assert len(outside.asked) == releases_module._MAX_PAGES
+    assert len(outside.asked) == feed_module._MAX_PAGES
 
 
 async def test_tags_and_addresses_that_make_no_sense_are_skipped(outside: Outside, kept: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integ_runtime.proton.builds import (
+from integ_server.contract.errors import BuildNotFoundError, UsageError
+from integ_server.releases.families import (
     ARM,
     FAMILIES,
     X86,
@@ -19,7 +20,6 @@ from integ_runtime.proton.builds import (
     this_arch,
     version_name,
 )
-from integ_server.contract.errors import BuildNotFoundError, UsageError
 
 GE = FAMILIES["ge"]
 PUBLISHED = [
