@@ -45,7 +45,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     """
     The app. Nothing is opened before its lifespan is entered, and all of it belongs to the loop that enters it.
 
-    Not embedded it answers this machine only: it has no sign-in of its own. *stores* stands in for those found by looking.
+    Embedded there is one user and no sign-in to Integ; otherwise every route wants one. *stores* stands in for those found by looking.
     """
 
     @asynccontextmanager
@@ -66,9 +66,14 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
 
     app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
     app.add_middleware(Idempotency)
-    app.add_middleware(Doorkeeper, loopback_only=not settings.is_embedded)
+    app.add_middleware(Doorkeeper)
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
     for part in (health, auth, users, games, achievements, jobs, events):
         app.include_router(part.router)
+    if not settings.is_embedded:
+        from integ_server.api import devices, sessions, tokens  # of no use embedded, where every route costs a start its milliseconds
+
+        for part in (devices, sessions, tokens):
+            app.include_router(part.router)
     return app

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from integ_server.auth.crypto import Vault
+from integ_server.auth.jwt import Signer
 from integ_server.cache import open_cache
 from integ_server.db import open_database
 from integ_server.migrations.upgrade import check_current, migrate
@@ -39,14 +40,16 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
             await check_current(settings.database_url)
         pool, patience_s = settings.database_pool, settings.database_statement_timeout_s
         db = await opened.enter_async_context(open_database(settings.database_url, pool=pool, statement_timeout_s=patience_s))
-        await library.ensure_local_user(db, LOCAL_USER)
+        if settings.is_embedded:
+            await library.ensure_local_user(db, LOCAL_USER)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
         http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
         hub = await opened.enter_async_context(open_hub(cache))
         events.tell_through(db, hub)
-        yield Backend(settings, db, cache, vault, {slug: kind(http, config) for slug, kind in kinds.items()}, http, hub)
+        found = {slug: kind(http, config) for slug, kind in kinds.items()}
+        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub)
 
 
 def _version() -> str:

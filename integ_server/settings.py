@@ -48,6 +48,8 @@ class ServerSettings(BaseModel):
     """Keys, newest first, separated by commas; each is `ID:SECRET` or a bare secret of 16 characters or more."""
     public_url: str = Field(default="", validation_alias=AliasChoices("integ_public_url", "public_url"))
     """Where browsers reach this backend."""
+    registration: Literal["open", "closed"] = Field(default="open", validation_alias=_own("registration"))
+    """Whether somebody whose store account nobody has becomes a new user by signing in with it."""
     upstream_url: str | None = Field(default=None, validation_alias=AliasChoices("integ_upstream_url", "upstream_url"))
     """Where all requests to the outside go instead; https, or loopback."""
     steam_api_key: str = Field(default="", validation_alias=_named("steam_api_key"), repr=False)

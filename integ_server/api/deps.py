@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.contract.scopes import ALL_SCOPES, Scope
+from integ_server.auth import session as sessions
+from integ_server.auth import tokens
+from integ_server.auth.caller import LOCAL_CALLER, Caller
+from integ_server.contract.errors import NotSignedInError
+from integ_server.contract.scopes import Scope
+from integ_server.contract.sessions import TOKEN_PREFIX
 from integ_server.db import get_session
-from integ_server.services.backend import LOCAL_USER, Backend
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is asking, and what for they may."""
-
-    user_id: str
-    scopes: frozenset[Scope]
-    session_id: str | None = None
-    """Of the device that is signed in; None for a personal token and for the embedded user."""
-    token_id: str | None = None
-
-
-LOCAL_CALLER = Caller(LOCAL_USER, ALL_SCOPES)
+from integ_server.services.backend import Backend
 
 
 def get_backend(request: Request) -> Backend:
@@ -35,33 +25,55 @@ def get_backend(request: Request) -> Backend:
 
 async def get_caller(request: Request) -> Caller:
     """
-    Who is asking: there is one, since only this machine is answered.
+    Who is asking, by the `Authorization` header; embedded there is one user only. Asks the cache once; found out once a request.
 
     Raises:
-        AuthenticationError: Nobody who is known.
+        NotSignedInError: Nobody who is known.
     """
-    return LOCAL_CALLER
+    found: Caller | None = getattr(request.state, "caller", None)
+    if found is None:
+        backend = get_backend(request)
+        found = LOCAL_CALLER if backend.settings.is_embedded else await _signed_in(backend, request)
+        request.state.caller = found
+    return found
 
 
-def allowed(scope: Scope) -> Callable[..., Awaitable[str]]:
+async def _signed_in(backend: Backend, request: Request) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise NotSignedInError("this backend wants to know who is asking")
+    if token.startswith(TOKEN_PREFIX):
+        return await tokens.caller_of(backend, token)
+    return await sessions.caller_of(backend, token)
+
+
+def allowed(scope: Scope) -> Callable[[Request], Awaitable[str]]:
     """
     A dependency that answers the id of the user who is asking and may use *scope*.
 
     Raises:
-        AuthenticationError: Nobody who is known asks.
-        PermissionDeniedError: A personal token without *scope* asks.
+        NotSignedInError: Nobody who is known asks.
+        PermissionDeniedError: A session or a token without *scope* asks.
     """
 
-    async def user_id(request: Request, caller: Annotated[Caller, Depends(get_caller)]) -> str:
-        request.state.user_id = caller.user_id  # for the log
+    async def user_id(request: Request) -> str:
+        caller = await get_caller(request)
+        caller.require(scope)
         return caller.user_id
 
     user_id.scope = scope  # type: ignore[attr-defined]  # for the test that walks every route
     return user_id
 
 
+def get_public_url(request: Request) -> str:
+    """Where browsers reach this backend: as the settings say, else where this request came in, which only its own sender sees."""
+    return get_backend(request).settings.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 BackendDep = Annotated[Backend, Depends(get_backend)]
+PublicUrl = Annotated[str, Depends(get_public_url)]
 CallerDep = Annotated[Caller, Depends(get_caller)]
 Reader = Annotated[str, Depends(allowed(Scope.LIBRARY_READ))]
 Organiser = Annotated[str, Depends(allowed(Scope.LIBRARY_WRITE))]

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from integ_server.contract.errors import IntegError, NotFoundError, UsageError, to_envelope
+from integ_server.contract.errors import IntegError, NotFoundError, NotSignedInError, UsageError, to_envelope
 from integ_server.contract.types import Envelope
 from integ_server.db import storage_error
 
@@ -41,6 +41,8 @@ def not_changed(request: Request, response: Response, *facts: object) -> Respons
 
 def failure(error: IntegError, *, status: int | None = None) -> JSONResponse:
     headers = {"Cache-Control": "no-store"}
+    if isinstance(error, NotSignedInError):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(0, math.ceil(error.retry_after_s)))
     return JSONResponse(to_envelope(error), status or error.status, headers=headers)

@@ -18,6 +18,7 @@ class IntegError(Exception):
         * BuildNotFoundError                 no such Proton version
         * JobNotFoundError                   no such job
       * AuthenticationError             401  sign-in is missing, expired or refused
+        * NotSignedInError                   to this backend, that is: no token, or one that is over; a refresh may help
       * PermissionDeniedError           403  signed in, but not allowed
       * PrivateProfileError             409  the store hides the library from us
       * ProviderError                   502  a store answered oddly
@@ -80,6 +81,10 @@ class JobNotFoundError(NotFoundError):
 class AuthenticationError(IntegError):
     status = 401
     usual_hint = "integ login"
+
+
+class NotSignedInError(AuthenticationError):
+    usual_hint = "integ login --device"
 
 
 class PermissionDeniedError(IntegError):

@@ -117,15 +117,18 @@ class AccountInfo(Wire):
 
 
 class SignOut(Wire):
-    """Body of `POST /auth/logout`; what is left out means all."""
+    """Body of `POST /auth/logout`: out of stores, where what is left out means all, or out of Integ."""
 
     provider: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]*$")
     account: str | None = Field(default=None, max_length=200, pattern=r"^[^\x00]*$")
+    session: bool = False
+    """End the session that asks, and leave the stores as they are; only without the others."""
 
 
 class UserInfo(Wire):
     id: str
     name: str
+    avatar_url: str | None = None
     revision: int
     """Of the library, as in `Changes`."""
 

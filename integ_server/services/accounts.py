@@ -92,6 +92,7 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
         NotFoundError: There is no such store.
         UsageError: The store has no such way, or it is one that is polled for (`qr_sign_in.poll`).
         AuthenticationError: The state is unknown, used or somebody else's; or the store refused the answer.
+        PermissionDeniedError: A key alone, where many have accounts: it does not say whose account it reads.
         ProviderUnavailableError: The store could not be asked.
     """
     store = backend.get_store(provider)
@@ -101,6 +102,9 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
     if max(len(answer.query), len(answer.code), len(answer.api_key), len(answer.account)) > _LONGEST_ANSWER:
         raise UsageError("that is too long for a sign-in", hint=f"integ login {provider}")
     return_to = await _take_state(backend, user_id, provider, answer)
+    proves_nothing = answer.way is SignInWay.API_KEY and not backend.settings.is_embedded
+    if proves_nothing:  # before the store is asked too, so that nobody tries keys out here
+        await _check_proved(backend, user_id, provider)
     if answer.way is SignInWay.OPENID and _needs_key(backend, provider) and not answer.api_key:
         told = f"get one at {_key_page(backend, store)}, then: integ login {provider}"
         raise AuthenticationError(f"reading a {store.title} library needs a Web API key", hint=told)
@@ -108,7 +112,22 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
     nonce = nonce_of(answer.query) if nonce_of is not None and answer.way is SignInWay.OPENID else None
     if nonce and not await backend.cache.add(f"nonce/{provider}/{nonce}", "1", NONCE_LIVES_S):
         raise AuthenticationError("this sign-in was used already", hint=f"integ login {provider}")
-    return await store.sign_in(answer, return_to=return_to)
+    signed_in = await store.sign_in(answer, return_to=return_to)
+    if proves_nothing:
+        await _check_proved(backend, user_id, provider, signed_in.credentials.account)
+    return signed_in
+
+
+async def _check_proved(backend: Backend, user_id: str, provider: str, account: str | None = None) -> None:
+    """Anybody can name any account beside a key of their own: only who proved it to be theirs in another way may add a key."""
+    mine = [accounts.c.user_id == user_id, accounts.c.provider == provider, accounts.c.removed_at.is_(None)]
+    if account is not None:
+        mine.append(accounts.c.account == account)
+    async with backend.db.reading() as session:
+        if (await session.execute(select(accounts.c.id).where(*mine).limit(1))).first():
+            return
+    title = backend.get_store(provider).title
+    raise PermissionDeniedError(f"a key does not prove whose {title} account it is", hint=f"sign in at {title} first, then add the key")
 
 
 async def link(backend: Backend, session: AsyncSession, user_id: str, provider: str, signed_in: SignedInAccount) -> SignedIn:
@@ -122,15 +141,19 @@ async def link(backend: Backend, session: AsyncSession, user_id: str, provider: 
     same = select(Account).where(accounts.c.provider == provider, accounts.c.account == login.account).with_for_update()
     known = list((await session.execute(same.order_by(accounts.c.removed_at.is_not(None), accounts.c.id))).scalars())
     if any(each.removed_at is None and each.user_id != user_id for each in known):
-        raise PermissionDeniedError(f"this {provider} account belongs to another user of this backend", hint="sign it out there first")
+        raise PermissionDeniedError(
+            f"this {provider} account belongs to another user of this backend",
+            hint=f"sign in to Integ with that account, and there: integ logout {provider}",
+        )
     account = next((each for each in known if each.user_id == user_id), None)
     if account is None:
         now = datetime.now(UTC)
         account = Account(user_id=user_id, provider=provider, account=login.account, display_name="", created_at=now)
         session.add(account)
     show_as(account, StoreProfile(signed_in.display_name, signed_in.avatar_url, signed_in.profile_url))
+    if login.secret or account.secret is None or account.state != AccountState.OK:  # else what it has reads more than nothing does
+        seal_into(account, login, backend.vault)
     account.state, account.removed_at = AccountState.OK, None
-    seal_into(account, login, backend.vault)
     await session.flush()
     events.account_changed(session, user_id, provider, account.account, account.state)
     return SignedIn(provider=provider, account=account.account, display_name=account.display_name)

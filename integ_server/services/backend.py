@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ import httpx
 
 from integ_server.cache import Cache
 from integ_server.contract.errors import NotFoundError
+from integ_server.contract.scopes import Scope
 from integ_server.db import Database
 from integ_server.providers.base import GameProvider
 from integ_server.services.event_hub import EventHub
@@ -33,6 +34,29 @@ class SecretKeeper(Protocol):
     def open(self, sealed: str, about: str) -> str: ...
 
 
+class AccessClaims(Protocol):
+    """What a good access token says; `auth.jwt.Claims` is one."""
+
+    @property
+    def user_id(self) -> str: ...
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def scopes(self) -> frozenset[str]: ...
+
+
+class AccessSigner(Protocol):
+    """Makes and checks the backend's own access tokens; `auth.jwt.Signer` is one."""
+
+    def sign(self, user_id: str, session_id: str, scopes: Collection[Scope]) -> str: ...
+
+    def check(self, token: str) -> AccessClaims: ...
+
+    def public_keys(self) -> list[dict[str, Any]]: ...
+
+
 def _unsent(kind: str, job_id: str, delay_s: float) -> None:
     """For a backend without workers: the job waits for another process to take it up."""
 
@@ -43,6 +67,7 @@ class Backend:
     db: Database
     cache: Cache
     vault: SecretKeeper
+    signer: AccessSigner
     stores: Mapping[str, GameProvider]
     http: httpx.AsyncClient
     """The way outside, for original addresses."""

@@ -32,8 +32,9 @@ async def revision(session: AsyncSession, user_id: str) -> int:
 
 
 async def user_info(session: AsyncSession, user_id: str) -> UserInfo:
-    row = (await session.execute(select(users.c.id, users.c.name, users.c.revision).where(users.c.id == user_id))).one()
-    return UserInfo(id=row.id, name=row.name, revision=row.revision)
+    columns = users.c.id, users.c.name, users.c.avatar_url, users.c.revision
+    row = (await session.execute(select(*columns).where(users.c.id == user_id))).one()
+    return UserInfo(id=row.id, name=row.name, avatar_url=row.avatar_url, revision=row.revision)
 
 
 async def next_revisions(session: AsyncSession, user_id: str, changes: int) -> int:
