@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from redis import Redis
 
+from integ_server.app import create_app
+from integ_server.auth import session as device_sessions
+from integ_server.auth import tokens as personal_tokens
+from integ_server.auth.caller import Caller
+from integ_server.contract.scopes import ALL_SCOPES, Scope
+from integ_server.contract.sign_in import NewToken, TokenRequest, Tokens
 from integ_server.contract.types import Changes, SignInAnswer, SignInWay, SyncCounts, SyncRequest
 from integ_server.migrations.upgrade import migrate
 from integ_server.models.job import Job
 from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
-from integ_server.services import accounts, jobs, library, metadata, sync
+from integ_server.services import accounts, jobs, library, metadata, sync, users
 from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.settings import ServerSettings
 from tests.servers import Postgres, postgres_server, redis_server
@@ -88,8 +96,9 @@ class Player:
     user: str = LOCAL_USER
 
     async def sign_in(self, provider: str, account: str, user: str | None = None, *, key: str = "a key") -> None:
+        """As after a sign-in in the browser: where many have accounts, `accounts.confirm` takes no key for a proof."""
         answer = SignInAnswer(way=SignInWay.API_KEY, api_key=key, account=account)
-        confirmed = await accounts.confirm(self.backend, user or self.user, provider, answer)
+        confirmed = await self.backend.get_store(provider).sign_in(answer, return_to="")
         async with self.backend.db.writing.begin() as session:
             await accounts.link(self.backend, session, user or self.user, provider, confirmed)
 
@@ -163,7 +172,7 @@ def open_player(opened: AsyncExitStack, database_url: str) -> OpenPlayer:
     """`await open_player({"slug": Store}, **settings)`: a player on a backend with these stores; on both databases."""
 
     async def go(stores: Mapping[str, type[GameProvider]], **more: Any) -> Player:
-        return Player(await opened.enter_async_context(open_backend(settings_for(database_url, **more), stores)))
+        return await opened.enter_async_context(player_on(database_url, stores, **more))
 
     return go
 
@@ -172,4 +181,64 @@ def open_player(opened: AsyncExitStack, database_url: str) -> OpenPlayer:
 async def player_on(url: str, stores: Mapping[str, type[GameProvider]], **more: Any) -> AsyncIterator[Player]:
     """A player on the database at *url*; several may be on the same."""
     async with open_backend(settings_for(url, **more), stores) as backend:
+        await library.ensure_local_user(backend.db, LOCAL_USER)  # one of many, where it is a backend that serves
         yield Player(backend)
+
+
+@dataclass
+class Served:
+    """A backend for many, reached as its clients reach it."""
+
+    app: FastAPI
+    opened: AsyncExitStack
+
+    @property
+    def backend(self) -> Backend:
+        backend: Backend = self.app.state.backend
+        return backend
+
+    async def new_user(self, name: str = "Ann") -> str:
+        async with self.backend.db.writing.begin() as session:
+            return await users.make_user(session, name)
+
+    async def new_tokens(self, user_id: str, scopes: Collection[Scope] = ALL_SCOPES, device: str = "a test") -> Tokens:
+        """What a device of the user's has after it signed in."""
+        async with self.backend.db.writing.begin() as session:
+            return await device_sessions.begin(self.backend, session, user_id, device, scopes)
+
+    async def new_personal_token(self, user_id: str, scopes: Collection[Scope] = ALL_SCOPES, days: int | None = 1) -> NewToken:
+        wanted = TokenRequest(name="a script", scopes=sorted(scopes), expires_in_days=days)
+        async with self.backend.db.writing.begin() as session:
+            return await personal_tokens.make(session, Caller(user_id, ALL_SCOPES), wanted)
+
+    async def http(self, token: str | None = None, *, address: str = "127.0.0.1") -> httpx.AsyncClient:
+        """A client that brings *token*, or nothing."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(address, 1))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client = httpx.AsyncClient(transport=transport, base_url="https://integ.example", headers=headers, timeout=30)
+        return await self.opened.enter_async_context(client)
+
+    async def signed_in(self, name: str = "Ann", scopes: Collection[Scope] = ALL_SCOPES) -> httpx.AsyncClient:
+        """A client on a device of a new user's."""
+        return await self.http((await self.new_tokens(await self.new_user(name), scopes)).access_token)
+
+
+OpenServed = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+def open_served(opened: AsyncExitStack, database_url: str) -> OpenServed:
+    """
+    `await open_served({"slug": Store}, **settings)`: a backend for many, on SQLite without a Redis and on PostgreSQL with one; called
+    again, a second process of the same. Work is done by the process itself on SQLite, and by nobody on PostgreSQL.
+    """
+
+    async def go(stores: Mapping[str, type[GameProvider]] | None = None, **more: Any) -> Served:
+        if database_url not in _SERVED:
+            await migrate(database_url)
+        settings = settings_for(database_url, **{"is_embedded": False, "public_url": "https://integ.example", **more})
+        app = create_app(settings, stores=stores if stores is not None else {})
+        await opened.enter_async_context(app.router.lifespan_context(app))
+        return Served(app, opened)
+
+    return go
