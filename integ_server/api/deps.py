@@ -25,17 +25,22 @@ def get_backend(request: Request) -> Backend:
 
 async def get_caller(request: Request) -> Caller:
     """
-    Who is asking, by the `Authorization` header; embedded there is one user only. Asks the cache once; found out once a request.
+    Who is asking right now, by the `Authorization` header; embedded there is one user only. Asks the cache once.
 
     Raises:
         NotSignedInError: Nobody who is known.
     """
-    found: Caller | None = getattr(request.state, "caller", None)
-    if found is None:
-        backend = get_backend(request)
-        found = LOCAL_CALLER if backend.settings.is_embedded else await _signed_in(backend, request)
-        request.state.caller = found
-    return found
+    backend = get_backend(request)
+    caller = LOCAL_CALLER if backend.settings.is_embedded else await _signed_in(backend, request)
+    request.state.caller = caller
+    request.state.user_id = caller.user_id  # for the log
+    return caller
+
+
+async def _known_caller(request: Request) -> Caller:
+    """Beside one of the aliases below, which asked already."""
+    known: Caller | None = getattr(request.state, "caller", None)
+    return known or await get_caller(request)
 
 
 async def _signed_in(backend: Backend, request: Request) -> Caller:
@@ -74,7 +79,7 @@ def get_public_url(request: Request) -> str:
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 BackendDep = Annotated[Backend, Depends(get_backend)]
 PublicUrl = Annotated[str, Depends(get_public_url)]
-CallerDep = Annotated[Caller, Depends(get_caller)]
+CallerDep = Annotated[Caller, Depends(_known_caller)]
 Reader = Annotated[str, Depends(allowed(Scope.LIBRARY_READ))]
 Organiser = Annotated[str, Depends(allowed(Scope.LIBRARY_WRITE))]
 Syncer = Annotated[str, Depends(allowed(Scope.SYNC))]

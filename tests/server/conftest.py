@@ -223,6 +223,15 @@ class Served:
         return await self.http((await self.new_tokens(await self.new_user(name), scopes)).access_token)
 
 
+async def personal_token_on(url: str) -> str:
+    """A personal token of a new user on the database at *url*, good in every process that serves it."""
+    await migrate(url)
+    settings = settings_for(url, is_embedded=False)
+    async with open_backend(settings, {}) as backend, backend.db.writing.begin() as session:
+        caller = Caller(await users.make_user(session, "Ann"), ALL_SCOPES)
+        return (await personal_tokens.make(session, caller, TokenRequest(name="a script", scopes=sorted(ALL_SCOPES)))).token
+
+
 OpenServed = Callable[..., Awaitable[Served]]
 
 

@@ -13,17 +13,14 @@ import httpx
 import pytest
 
 from integ_server.app import create_app
-from integ_server.migrations.upgrade import migrate
-from tests.server.conftest import KEY, settings_for
+from tests.server.conftest import KEY, personal_token_on, settings_for
 
 SERVER = """
 import sys, uvicorn
-from integ_server.api.deps import LOCAL_CALLER, get_caller
 from integ_server.app import create_app
 from integ_server.settings import ServerSettings
 
 app = create_app(ServerSettings.model_validate({"database_url": sys.argv[1], "secret_key": sys.argv[2]}))
-app.dependency_overrides[get_caller] = lambda: LOCAL_CALLER
 server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="info"))
 server.run()
 """
@@ -55,10 +52,10 @@ async def test_the_places_of_streams_that_ended_are_free_again(embedded: httpx.A
 
 
 @asynccontextmanager
-async def _served(tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A server as a process of its own, and its address."""
+async def _served(tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """A server as a process of its own, and a client that is signed in there."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'data' / 'integ.db'}"
-    await migrate(url)
+    headers = {"Authorization": f"Bearer {await personal_token_on(url)}"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SERVER, url, KEY, cwd=Path(__file__).parents[3], stderr=asyncio.subprocess.PIPE
     )
@@ -67,7 +64,9 @@ async def _served(tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proc
         async with asyncio.timeout(30):
             while b"running on" not in (line := await process.stderr.readline()):
                 assert line, "the server ended"
-        yield process, line.decode().split("running on ")[1].split()[0]
+        address = line.decode().split("running on ")[1].split()[0]
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=20) as http:
+            yield process, http
     finally:
         if process.returncode is None:
             process.kill()
@@ -75,7 +74,7 @@ async def _served(tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proc
 
 
 async def test_a_server_that_is_told_to_stop_waits_for_no_stream(tmp_path: Path) -> None:
-    async with _served(tmp_path) as (process, address), httpx.AsyncClient(base_url=address, timeout=20) as http:
+    async with _served(tmp_path) as (process, http):
         async with http.stream("GET", "/events") as answer:
             assert answer.status_code == 200
             lines = answer.aiter_lines()
@@ -88,7 +87,7 @@ async def test_a_server_that_is_told_to_stop_waits_for_no_stream(tmp_path: Path)
 
 
 async def test_a_client_that_goes_leaves_its_place(tmp_path: Path) -> None:
-    async with _served(tmp_path) as (_, address), httpx.AsyncClient(base_url=address, timeout=20) as http:
+    async with _served(tmp_path) as (_, http):
         for _ in range(20):
             async with http.stream("GET", "/events") as answer:
                 assert answer.status_code == 200, await answer.aread()

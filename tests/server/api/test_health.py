@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +21,8 @@ from integ_server.providers.base import GameProvider
 from integ_server.services import accounts, presence, readiness
 from integ_server.services.backend import LOCAL_USER, Backend
 from tests.fakes import Shelf, fake_store
-from tests.server.conftest import _redis_program, settings_for
+from tests.server.conftest import settings_for
+from tests.servers import redis_server
 
 
 @asynccontextmanager
@@ -46,28 +45,16 @@ async def states(http: httpx.AsyncClient, status: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis of the test's own, which may be ended; there is one where there is the run's."""
-    program = _redis_program()
-    assert program is not None
-    folder = tempfile.mkdtemp(prefix="rd", dir="/tmp")
-    words = [program, "--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--appendonly", "no", "--dir", folder]
-    server = subprocess.Popen(words, stdout=subprocess.PIPE)
-    try:
-        assert server.stdout is not None
-        for line in server.stdout:
-            if b"eady to accept connections" in line:
-                break
-        yield f"unix://{folder}/s", server
-    finally:
-        server.send_signal(signal.SIGCONT)
-        server.kill()
-        server.communicate()
-        shutil.rmtree(folder, ignore_errors=True)
+def redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Redis of the test's own, which may be ended."""
+    with redis_server() as server:
+        assert server._process is not None
+        yield f"unix://{server.folder}/s", server._process
+        server._process.send_signal(signal.SIGCONT)
 
 
 async def test_all_is_well_without_redis_and_with_workers_in_this_process(database_url: str) -> None:
-    async with opened_app(database_url) as (_, http):
+    async with opened_app(database_url, redis_url=None) as (_, http):
         assert await states(http, 200) == {"database": "ok", "redis": "ok", "workers": "ok", "keys": "ok"}
 
 
@@ -119,7 +106,7 @@ async def test_a_redis_that_hangs_does_not_hang_the_answer(
 async def test_keys_of_another_backend_are_told_without_a_word_of_them(sqlite_url: str) -> None:
     async with opened_app(sqlite_url) as (app, http):
         backend: Backend = app.state.backend
-        answer = SignInAnswer(way=SignInWay.API_KEY, api_key="a key", account="ann")
+        answer = SignInAnswer(way=SignInWay.CODE, code="code-ann")
         confirmed = await accounts.confirm(backend, LOCAL_USER, "fake", answer)
         async with backend.db.writing.begin() as session:
             await accounts.link(backend, session, LOCAL_USER, "fake", confirmed)

@@ -10,13 +10,14 @@ import pytest
 from integ_server.logs import request_id
 from integ_server.services import library
 from tests.server.api.test_health import opened_app
+from tests.server.conftest import personal_token_on
 
 
 @pytest.fixture
 async def http(sqlite_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with opened_app(sqlite_url) as (_, first):
-        assert (await first.get("/healthz")).status_code == 200
+    token = await personal_token_on(sqlite_url)
     async with opened_app(sqlite_url, is_embedded=False) as (_, opened):
+        opened.headers["Authorization"] = f"Bearer {token}"
         yield opened
 
 
