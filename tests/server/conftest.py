@@ -19,7 +19,7 @@ from integ_server.auth import session as device_sessions
 from integ_server.auth import tokens as personal_tokens
 from integ_server.auth.caller import Caller
 from integ_server.contract.scopes import ALL_SCOPES, Scope
-from integ_server.contract.sign_in import NewToken, TokenRequest, Tokens
+from integ_server.contract.sessions import NewToken, TokenRequest, Tokens
 from integ_server.contract.types import Changes, SignInAnswer, SignInWay, SyncCounts, SyncRequest
 from integ_server.migrations.upgrade import migrate
 from integ_server.models.job import Job
