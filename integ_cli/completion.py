@@ -216,11 +216,12 @@ def _values(kind: str, typed: str) -> list[Offer]:
 
 def _games(typed: str) -> list[Offer]:
     from integ_runtime.cache.rows import completions
-    from integ_runtime.paths import read_paths
+    from integ_runtime.settings import read_settings
+    from integ_server.contract.errors import UsageError
 
     try:
-        return completions(read_paths().cache_db, typed, _MOST)
-    except sqlite3.Error:
+        return completions(read_settings().paths.cache_db, typed, _MOST)
+    except (sqlite3.Error, UsageError):
         return []  # a Tab is no place to complain
 
 

@@ -25,6 +25,8 @@ class Paths:
     """Logs: `~/.local/state/integ`."""
     runtime: Path | None
     """`$XDG_RUNTIME_DIR/integ`, when there is one."""
+    cache_name: str = "library.db"
+    """Of the library cache's file: each backend has its own, so that no two libraries mix."""
 
     @property
     def config_file(self) -> Path:
@@ -32,7 +34,7 @@ class Paths:
 
     @property
     def cache_db(self) -> Path:
-        return self.cache / "library.db"
+        return self.cache / self.cache_name
 
     @property
     def proton_dir(self) -> Path:

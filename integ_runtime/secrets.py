@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from integ_runtime.locks import only_one
 from integ_runtime.paths import Paths
+from integ_runtime.secret_service import find_secret_service
 from integ_server.contract.errors import AuthenticationError, IntegrityError
 
-SERVICE = "integ"
 Where = Literal["secret-service", "file"]
 
 
@@ -56,8 +56,8 @@ def _load_or_make(folder: Path) -> MasterKey:
         return _make(file)
     if note["where"] == "file":
         return MasterKey(f"{note['id']}:{note['key']}", "file")
-    ring = _secret_service()
-    kept = _ask(ring, str(note["id"])) if ring else None
+    ring = find_secret_service()
+    kept = ring.get(str(note["id"])) if ring else None
     if not kept:
         raise AuthenticationError(
             "the key to your store sign-ins lies in the desktop's keyring, which does not answer here",
@@ -68,8 +68,8 @@ def _load_or_make(folder: Path) -> MasterKey:
 
 def _make(file: Path) -> MasterKey:
     name, key = random.token_hex(4), random.token_hex(32)
-    ring = _secret_service()
-    if ring is not None and _keep(ring, name, key):
+    ring = find_secret_service()
+    if ring is not None and ring.put(name, key):
         _write_note(file, {"id": name, "where": "secret-service"})
         return MasterKey(f"{name}:{key}", "secret-service")
     _write_note(file, {"id": name, "where": "file", "key": key})
@@ -103,32 +103,3 @@ def _write_note(file: Path, note: dict[str, str]) -> None:
         os.fsync(folder)  # sign-ins are sealed with it from now on
     finally:
         os.close(folder)
-
-
-def _secret_service() -> Any | None:
-    """The desktop's keyring; None without a session bus or a service behind it."""
-    if not os.environ.get("DBUS_SESSION_BUS_ADDRESS"):
-        return None
-    try:
-        from keyring.backends.SecretService import Keyring
-
-        ring: Any = Keyring()  # type: ignore[no-untyped-call]
-        return ring if ring.priority > 0 else None
-    except Exception:  # every keyring fails in its own way, and none of them may stop Integ
-        return None
-
-
-def _ask(ring: Any, name: str) -> str | None:
-    try:
-        kept = ring.get_password(SERVICE, name)
-    except Exception:  # locked, dismissed, gone: all of them mean that it does not answer
-        return None
-    return kept if isinstance(kept, str) else None
-
-
-def _keep(ring: Any, name: str, key: str) -> bool:
-    try:
-        ring.set_password(SERVICE, name, key)
-    except Exception:
-        return False
-    return _ask(ring, name) == key

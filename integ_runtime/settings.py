@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ class RuntimeSettings:
     paths: Paths
     backend_url: str | None = field(default=None, repr=False)
     """A backend for many; None runs it embedded."""
+    plain_http: str = "refuse"
+    """Whether a backend on another machine may be asked without encryption: refuse or allow."""
     upstream_url: str | None = field(default=None, repr=False)
     """Where all requests to the outside go instead: a sandbox, a mirror, a proxy. https, or loopback."""
     token: str = field(default="", repr=False)
@@ -41,6 +43,14 @@ class RuntimeSettings:
     default_proton: str = ""
     """The Proton version for games with no choice of their own; empty is the newest that is installed."""
 
+    def __post_init__(self) -> None:
+        """The library cache belongs to one backend; another one's is another file, as good as new or as it was left."""
+        if self.backend_url is not None:
+            import hashlib  # most players have no backend, and every command comes by here
+
+            mark = hashlib.sha256(self.backend_url.encode()).hexdigest()[:12]
+            object.__setattr__(self, "paths", replace(self.paths, cache_name=f"library-{mark}.db"))
+
     @property
     def games_root(self) -> Path:
         return self.library_dirs[0] if self.library_dirs else self.paths.home / "Games"
@@ -51,6 +61,7 @@ SETTING_NAMES = tuple(each.name for each in fields(RuntimeSettings) if each.name
 _WITHOUT_PREFIX = {"backend_url", "steam_api_key", "gog_client_id", "gog_client_secret"}
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 _RUNNERS = {"auto", "umu", "runtime", "bare"}
+_REFUSE_OR_ALLOW = {"refuse", "allow"}
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> RuntimeSettings:
@@ -191,6 +202,7 @@ def _one_of(allowed: set[str]) -> Callable[[object], str]:
 
 _READERS: dict[str, Callable[[object], object]] = {
     "backend_url": _backend_url,
+    "plain_http": _one_of(_REFUSE_OR_ALLOW),
     "upstream_url": check_upstream_url,
     "library_dirs": _folders,
     "bandwidth_limit": _bytes_a_second,

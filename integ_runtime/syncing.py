@@ -40,10 +40,16 @@ class SyncOutcome:
 
 
 async def follow(api: ApiClient, library: LibraryCache) -> int:
-    """Take what changed at the backend since the last time into the cache; answers the revision reached."""
+    """
+    Take what changed at the backend since the last time into the cache; answers the revision reached.
+
+    A cache that was filled for another user of the backend begins anew.
+    """
+    owner = await api.owner()
     while True:
+        await library.belong_to(owner)
         changes = await api.changes(await library.revision())
-        await library.apply(changes)
+        await library.apply(changes, owner)
         if not changes.more:
             return changes.revision
 

@@ -76,9 +76,17 @@ class LibraryCache:
         """Of the files that `put_local` was last fed from; empty when it never was."""
         return await _in_thread(rows.noted, self._file, "fingerprint") or ""
 
-    async def apply(self, changes: Changes) -> None:
-        """Take in an answer of the changes feed, whole or not at all."""
-        await _in_thread(_apply, self._file, changes)
+    async def belong_to(self, owner: str) -> bool:
+        """
+        Keep no games but *owner*'s, who is somebody at the backend, or nobody when it is empty; True when others' had to go.
+
+        What this machine told stays.
+        """
+        return await _in_thread(_belong_to, self._file, owner)
+
+    async def apply(self, changes: Changes, owner: str = "") -> None:
+        """Take in an answer of *owner*'s changes feed, whole or not at all; not at all when this is another's library by now."""
+        await _in_thread(_apply, self._file, changes, owner)
 
     async def put_local(self, facts: Iterable[LocalFact], source: str, *, fingerprint: str | None = None) -> bool:
         """
@@ -132,8 +140,26 @@ def _fact_columns(fact: LocalFact) -> tuple[object, ...]:
     return (fact.title, platforms, *state)
 
 
-def _apply(cache_db: Path, changes: Changes) -> None:
+def _belong_to(cache_db: Path, owner: str) -> bool:
+    if rows.noted(cache_db, "owner") == owner:
+        return False
     with open_writer(cache_db) as base:
+        known = dict(base.execute("SELECT name, value FROM meta WHERE name IN ('owner', 'revision')").fetchall())
+        _note(base, "owner", owner)
+        if known.get("owner", "") == owner or int(known.get("revision", 0)) == 0:
+            return False  # nothing was read from the backend yet
+        base.execute("DELETE FROM store_titles")
+        base.execute("DELETE FROM store_releases")
+        merge(base, None)
+        _note(base, "revision", "0")
+        _changed(base)
+        return True
+
+
+def _apply(cache_db: Path, changes: Changes, owner: str = "") -> None:
+    with open_writer(cache_db) as base:
+        if (base.execute("SELECT value FROM meta WHERE name = 'owner'").fetchone() or ("",))[0] != owner:
+            return
         if changes.reset:
             base.execute("DELETE FROM store_titles")
             base.execute("DELETE FROM store_releases")

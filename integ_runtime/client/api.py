@@ -28,10 +28,13 @@ from integ_server.contract.types import (
     SignInWay,
     SyncRequest,
     SyncStatus,
+    UserInfo,
     Wire,
 )
 
 T = TypeVar("T")
+EMBEDDED_HOST = "integ.embedded"
+"""What a backend in this process is called in addresses; a name that nobody can register."""
 
 
 class ApiClient:
@@ -63,6 +66,13 @@ class ApiClient:
     async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]:
         """Forget one account, all of a store, or all; what is left out means all. Answers those that were forgotten."""
         return await self._ask(list[AccountInfo], "POST", "/auth/logout", {"provider": provider, "account": account})
+
+    async def me(self) -> UserInfo:
+        return await self._ask(UserInfo, "GET", "/users/me")
+
+    async def owner(self) -> str:
+        """The id of the user whose library the backend tells; empty for an embedded one, which has a single user."""
+        return "" if self._http.base_url.host == EMBEDDED_HOST else (await self.me()).id
 
     async def accounts(self) -> list[AccountInfo]:
         return await self._ask(list[AccountInfo], "GET", "/users/me/accounts")

@@ -6,18 +6,25 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 from anyio.from_thread import start_blocking_portal
 
+from integ_runtime.client.api import EMBEDDED_HOST
+from integ_runtime.client.patience import PatientTransport
+from integ_runtime.client.sign_in import SessionAuth, TokenAuth
 from integ_runtime.secrets import load_or_make_key
-from integ_runtime.settings import RuntimeSettings
+from integ_runtime.session_store import SessionStore
+from integ_runtime.settings import LOOPBACK, RuntimeSettings, shown_address
+from integ_server.contract.errors import UsageError
+from integ_server.proxies import proxy_for, tls_for
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
 
-IN_PROCESS = "http://integ.embedded"
+IN_PROCESS = f"http://{EMBEDDED_HOST}"
 
 
 class EmbeddedTransport(httpx.AsyncBaseTransport):
@@ -34,16 +41,34 @@ class EmbeddedTransport(httpx.AsyncBaseTransport):
 
 
 @asynccontextmanager
-async def open_http(settings: RuntimeSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose relative addresses mean the backend that *settings* name."""
+async def open_http(settings: RuntimeSettings, store: SessionStore | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """
+    A client whose relative addresses mean the backend that *settings* name; *store* holds the sign-in there.
+
+    Raises:
+        UsageError: Tokens would travel readable for everybody on the way.
+    """
     if settings.backend_url is None:
-        async with _embedded(settings) as transport, httpx.AsyncClient(transport=transport, base_url=IN_PROCESS, timeout=60) as http:
+        async with _embedded(settings) as inside, httpx.AsyncClient(transport=inside, base_url=IN_PROCESS, timeout=60) as http:
             yield http
     else:
-        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+        url = settings.backend_url
+        _check_secrecy(settings, url)
+        wire = httpx.AsyncHTTPTransport(verify=tls_for(url), proxy=proxy_for(url), trust_env=False)
+        transport = PatientTransport(wire)
+        auth = TokenAuth(settings.token, url) if settings.token else SessionAuth(store or SessionStore(settings.paths, url), transport, url)
         limit = httpx.Timeout(30, connect=10)
-        async with httpx.AsyncClient(base_url=settings.backend_url, headers=headers, timeout=limit) as http:
+        async with httpx.AsyncClient(transport=transport, base_url=url, auth=auth, timeout=limit) as http:
             yield http
+
+
+def _check_secrecy(settings: RuntimeSettings, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and settings.plain_http != "allow":
+        raise UsageError(
+            f"{shown_address(url)} is not encrypted: everybody on the way could read and use your sign-in",
+            hint="use https://, or in a network you trust: integ config set plain_http allow",
+        )
 
 
 @asynccontextmanager
