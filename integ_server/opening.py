@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from integ_server.auth.crypto import Vault
 from integ_server.auth.jwt import Signer
@@ -18,6 +19,9 @@ from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.services.event_hub import open_hub
 from integ_server.settings import ServerSettings
 from integ_server.upstream import open_upstream
+
+if TYPE_CHECKING:
+    from integ_server.metrics import Metrics
 
 
 @asynccontextmanager
@@ -43,13 +47,21 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         if settings.is_embedded:
             await library.ensure_local_user(db, LOCAL_USER)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
-        http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version()))
+        metrics = None if settings.is_embedded else _metrics()
+        watch = metrics.store_request if metrics is not None else None
+        http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version(), watch=watch))
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
         hub = await opened.enter_async_context(open_hub(cache))
         events.tell_through(db, hub)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
-        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub)
+        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, metrics=metrics)
+
+
+def _metrics() -> Metrics:
+    from integ_server.metrics import Metrics  # the embedded backend counts nothing and does without the import
+
+    return Metrics()
 
 
 def _version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from sqlalchemy import event
@@ -29,11 +30,20 @@ _IS_REFUSED = {"28000", "28P01", "3D000", "42501"}
 
 
 class _Pool(AsyncAdaptedQueuePool):
+    waits = 0
+    """How often all connections were in use when one was wanted."""
+    waited_s = 0.0
+
     def connect(self) -> PoolProxiedConnection:
+        began = time.monotonic() if self.checkedout() >= self.size() else None
         try:
             return super().connect()
         except PoolTimeoutError as error:
             raise _busy("the backend has too much to do at once", 1) from error
+        finally:
+            if began is not None:
+                self.waits += 1
+                self.waited_s += time.monotonic() - began
 
 
 def make_postgres_engine(url: str, pool: int, statement_timeout_s: float | None) -> AsyncEngine:

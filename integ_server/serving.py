@@ -27,6 +27,7 @@ from integ_server import systemd
 from integ_server.connections import KEEP_ALIVE_S, Connection
 from integ_server.contract.errors import IntegError, UsageError
 from integ_server.logs import install_logs
+from integ_server.metrics_door import open_metrics_door
 from integ_server.migrations.upgrade import check_current
 from integ_server.settings import ServerSettings
 from integ_server.supervisor import supervise
@@ -75,17 +76,18 @@ def serve(
         else:
             gc.collect()
             gc.freeze()  # what is loaded by now stays shared between the processes
-            supervise(lambda number, on_ready: _run(settings, doors[number], on_ready), processes)
+            supervise(lambda number, on_ready: _run(settings, doors[number], on_ready, number), processes)
     finally:
         for door in doors:
             door.close()
 
 
-def _run(settings: ServerSettings, door: socket.socket, on_ready: Callable[[], None]) -> None:
+def _run(settings: ServerSettings, door: socket.socket, on_ready: Callable[[], None], number: int | None = None) -> None:
+    """One process; *number* says which of several that share a port, None that it is the only one."""
     from integ_server.app import create_app
 
     try:
-        _Server(create_app(settings), settings, on_ready=on_ready).run([door])
+        _Server(create_app(settings), settings, on_ready=on_ready, number=number).run([door])
     except SystemExit:  # what uvicorn does when the app can't be opened, once it has logged why
         raise IntegError("the backend could not be started", hint="the log says why") from None
 
@@ -93,7 +95,7 @@ def _run(settings: ServerSettings, door: socket.socket, on_ready: Callable[[], N
 class _Server(uvicorn.Server):
     """uvicorn's, which says when it answers, turns slow clients away, and tells streams that it ends."""
 
-    def __init__(self, app: FastAPI, settings: ServerSettings, *, on_ready: Callable[[], None]) -> None:
+    def __init__(self, app: FastAPI, settings: ServerSettings, *, on_ready: Callable[[], None], number: int | None = None) -> None:
         trusted = [str(network) for network in settings.trusted_proxies]
         super().__init__(
             uvicorn.Config(
@@ -116,9 +118,13 @@ class _Server(uvicorn.Server):
         self._app = app
         self._on_ready = on_ready
         self._parent = os.getppid()
+        self._number = number
+        self._opened = contextlib.AsyncExitStack()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self._number is not None:  # which of them a scrape of the shared port reaches nobody can say
+            await self._opened.enter_async_context(open_metrics_door(self._app.state.backend, self._number))
         # All that was loaded stays for good: looking through it again and again is what made one answer in a hundred slow.
         gc.collect()
         gc.freeze()
@@ -148,6 +154,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         systemd.notify("STOPPING=1")
+        await self._opened.aclose()
         self._app.state.backend.events.end()  # they would be waited for
         await super().shutdown(sockets)
 

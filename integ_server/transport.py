@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -16,14 +17,24 @@ from integ_server.proxies import proxy_for, tls_for
 RETRIES = "integ_retries"
 """Request extension: "any" (what GET and HEAD do), "unsent" (only if no connection came about) or "none" (all other methods)."""
 
+Watch = Callable[[str, int, float, float], None]
+"""The host, the answer's status (0: there was none), the seconds until it was this request's turn, and those until the answer began."""
 Open = Callable[[str | None], httpx.AsyncBaseTransport]
 
 
 class UpstreamTransport(httpx.AsyncBaseTransport):
     """Everything above it sees original addresses: credentials, cookies, redirects and limits are decided by those."""
 
-    def __init__(self, upstream_url: str | None = None, *, open_transport: Open | None = None, sleep: Sleep = asyncio.sleep) -> None:
-        """*open_transport* makes the wire for a proxy address or None; tests hand in one of their own."""
+    def __init__(
+        self,
+        upstream_url: str | None = None,
+        *,
+        open_transport: Open | None = None,
+        sleep: Sleep = asyncio.sleep,
+        watch: Watch | None = None,
+    ) -> None:
+        """*open_transport* makes the wire for a proxy address or None; tests hand in one of their own. *watch* hears of each try."""
+        self._watch = watch
         self._upstream_url = upstream_url.rstrip("/") if upstream_url else None
         self._open: Open = open_transport or _Wires(self._upstream_url)
         self._wires: dict[str | None, httpx.AsyncBaseTransport] = {}
@@ -37,10 +48,14 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         attempt = 0
         while True:
             attempt += 1
+            asked_at = time.monotonic()
             places = await self._gates.enter(pace)
+            sent_at = time.monotonic()
             pause: float | None = None
+            status = 0
             try:
                 answer = await self._send(request)
+                status = answer.status_code
             except httpx.TransportError as error:
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if wanted == "any" or (wanted == "unsent" and unsent):
@@ -64,6 +79,9 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
                     await answer.aclose()
                 finally:
                     places.release()
+            finally:
+                if self._watch is not None:
+                    self._watch(request.url.host, status, sent_at - asked_at, time.monotonic() - sent_at)
             await self._sleep(pause)
 
     async def _send(self, request: httpx.Request) -> httpx.Response:

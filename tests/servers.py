@@ -46,6 +46,11 @@ class Server:
                 pytest.fail(f"{self._argv[0]} did not start: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.01)
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, SIGSTOP to make it hang."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         if self._process is None:
             return

@@ -7,10 +7,14 @@ import logging
 import re
 import time
 import uuid
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integ_server.logs import facts, request_id
+
+if TYPE_CHECKING:
+    from integ_server.metrics import Metrics
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -49,12 +53,19 @@ class Recorder:
             await send(message)
 
         token = request_id.set(own_id)
+        metrics: Metrics | None = scope["app"].state.backend.metrics
         began = time.perf_counter()
+        if metrics is not None:
+            metrics.in_flight.inc()
         try:
             await self._app(scope, receive, labelled)
         finally:
+            took_s = time.perf_counter() - began
+            if metrics is not None:
+                metrics.in_flight.dec()
+                metrics.request(method_of(scope), route_of(scope), status, took_s)
             if self._writes_lines:
-                _write_line(scope, status, time.perf_counter() - began)
+                _write_line(scope, status, took_s)
             request_id.reset(token)
 
 

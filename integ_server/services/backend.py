@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import httpx
 
@@ -16,6 +16,9 @@ from integ_server.db import Database
 from integ_server.providers.base import GameProvider
 from integ_server.services.event_hub import EventHub
 from integ_server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from integ_server.metrics import Metrics
 
 T = TypeVar("T")
 LOCAL_USER = "local"
@@ -75,6 +78,8 @@ class Backend:
     send: Callable[[str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    metrics: Metrics | None = None
+    """None: nobody counts, as when it is embedded."""
 
     async def outside(self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], Awaitable[object]] | None = None) -> T:
         """

@@ -7,9 +7,11 @@ import contextlib
 import signal
 from collections.abc import Callable, Collection
 
+from integ_server import systemd
 from integ_server.contract.errors import UsageError
+from integ_server.metrics_door import open_metrics_door
 from integ_server.opening import open_backend
-from integ_server.services import jobs
+from integ_server.services import jobs, presence
 from integ_server.settings import ServerSettings
 from integ_server.worker.broker import THREADS, open_workers
 
@@ -32,7 +34,13 @@ async def run_worker(
             "a worker hears of its jobs by Redis, and INTEG_REDIS_URL is not set", hint="without Redis, integ serve does the jobs itself"
         )
     ending = _told_to_end()
-    async with open_backend(settings) as backend, open_workers(backend, threads=threads, queues=queues):
+    async with (
+        open_backend(settings) as backend,
+        open_metrics_door(backend),
+        presence.shown(backend.cache),
+        open_workers(backend, threads=threads, queues=queues),
+    ):
+        systemd.notify("READY=1")
         ready()
         while not ending.is_set():
             await jobs.take_up(backend)  # of workers that died

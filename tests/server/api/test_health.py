@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,7 +21,7 @@ from integ_server.services import accounts, presence, readiness
 from integ_server.services.backend import LOCAL_USER, Backend
 from tests.fakes import Shelf, fake_store
 from tests.server.conftest import settings_for
-from tests.servers import redis_server
+from tests.servers import Server, redis_server
 
 
 @asynccontextmanager
@@ -45,16 +44,14 @@ async def states(http: httpx.AsyncClient, status: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def redis() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def redis() -> Iterator[Server]:
     """A Redis of the test's own, which may be ended."""
     with redis_server() as server:
-        assert server._process is not None
-        yield f"unix://{server.folder}/s", server._process
-        server._process.send_signal(signal.SIGCONT)
+        yield server
 
 
-async def test_all_is_well_without_redis_and_with_workers_in_this_process(database_url: str) -> None:
-    async with opened_app(database_url, redis_url=None) as (_, http):
+async def test_all_is_well_without_redis_and_with_workers_in_this_process(sqlite_url: str) -> None:
+    async with opened_app(sqlite_url) as (_, http):
         assert await states(http, 200) == {"database": "ok", "redis": "ok", "workers": "ok", "keys": "ok"}
 
 
@@ -78,27 +75,23 @@ async def test_a_missing_worker_is_told_but_nothing_fails_for_it(sqlite_url: str
         assert (await states(http, 200))["workers"] == "ok"
 
 
-async def test_a_redis_that_went_away_is_told(sqlite_url: str, redis: tuple[str, subprocess.Popen[bytes]]) -> None:
-    url, server = redis
+async def test_a_redis_that_went_away_is_told(sqlite_url: str, redis: Server) -> None:
+    url = f"unix://{redis.folder}/s"
     async with opened_app(sqlite_url, is_embedded=False, redis_url=url) as (_, http):
         assert (await states(http, 200))["redis"] == "ok"
-        server.kill()
-        server.wait()
+        redis.stop()
         found = await http.get("/readyz")
         assert await states(http, 503) == {"database": "ok", "redis": "fail", "workers": "warn", "keys": "ok"}
         assert url not in found.text
 
 
-async def test_a_redis_that_hangs_does_not_hang_the_answer(
-    sqlite_url: str, redis: tuple[str, subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redis_that_hangs_does_not_hang_the_answer(sqlite_url: str, redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "CHECK_WITHIN_S", 0.3)
-    url, server = redis
-    async with opened_app(sqlite_url, is_embedded=False, redis_url=url) as (_, http):
-        server.send_signal(signal.SIGSTOP)
+    async with opened_app(sqlite_url, is_embedded=False, redis_url=f"unix://{redis.folder}/s") as (_, http):
+        redis.tell(signal.SIGSTOP)
         async with asyncio.timeout(3):
             assert (await states(http, 503))["redis"] == "fail"
-        server.send_signal(signal.SIGCONT)
+        redis.tell(signal.SIGCONT)
         await asyncio.sleep(0.1)
         assert (await states(http, 200))["redis"] == "ok"
 
@@ -106,7 +99,7 @@ async def test_a_redis_that_hangs_does_not_hang_the_answer(
 async def test_keys_of_another_backend_are_told_without_a_word_of_them(sqlite_url: str) -> None:
     async with opened_app(sqlite_url) as (app, http):
         backend: Backend = app.state.backend
-        answer = SignInAnswer(way=SignInWay.CODE, code="code-ann")
+        answer = SignInAnswer(way=SignInWay.API_KEY, api_key="a key", account="ann")
         confirmed = await accounts.confirm(backend, LOCAL_USER, "fake", answer)
         async with backend.db.writing.begin() as session:
             await accounts.link(backend, session, LOCAL_USER, "fake", confirmed)
