@@ -72,8 +72,13 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     for part in (health, metrics, auth, users, games, achievements, jobs, events):
         app.include_router(part.router)
     if not settings.is_embedded:
-        from integ_server.api import devices, sessions, tokens  # of no use embedded, where every route costs a start its milliseconds
+        from integ_server.api import (  # of no use embedded, where every route costs a start its milliseconds
+            devices,
+            proton,
+            sessions,
+            tokens,
+        )
 
-        for part in (devices, sessions, tokens):
+        for part in (devices, sessions, tokens, proton):
             app.include_router(part.router)
     return app

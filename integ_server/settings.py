@@ -55,6 +55,12 @@ class ServerSettings(BaseModel):
     steam_api_key: str = Field(default="", validation_alias=_named("steam_api_key"), repr=False)
     gog_client_id: str = Field(default="", validation_alias=_named("gog_client_id"))
     gog_client_secret: str = Field(default="", validation_alias=_named("gog_client_secret"), repr=False)
+    github_token: str = Field(default="", validation_alias=AliasChoices("integ_github_token", "github_token"), repr=False)
+    """Lifts the 60 requests an hour that GitHub's release feed allows."""
+    proton_mirror_dir: Path | None = Field(default=None, validation_alias=_own("proton_mirror_dir"))
+    """Where archives of Proton builds are kept for clients: a volume that API and workers share. None: this backend keeps no mirror."""
+    proton_mirror_max_bytes: int = Field(default=20 << 30, ge=1, validation_alias=_own("proton_mirror_max_bytes"))
+    """Those that nobody asked for the longest go before more than this is kept."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="WARNING", validation_alias=AliasChoices("integ_log_level", "log_level")
     )
@@ -165,6 +171,13 @@ class ServerSettings(BaseModel):
         for origin in value:
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError("origins such as https://games.example are expected, without a path")
+        return value
+
+    @field_validator("proton_mirror_dir")
+    @classmethod
+    def _check_mirror(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("an absolute folder is expected, such as /srv/integ/proton")
         return value
 
     @field_validator("redis_url")

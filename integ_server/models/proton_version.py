@@ -15,7 +15,12 @@ class ProtonVersion(SQLModel, table=True):
     __table_args__ = (Index("ix_proton_versions_published", "published_at", "version"),)
 
     version: str = Field(primary_key=True)
+    """As `releases.families.catalogue_name` writes it: two machines' builds of one release are two versions."""
     family: str
+    tag: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    arch: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    identity: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    """Changes when the archive is uploaded anew under the same name."""
     published_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     archive_name: str
     archive_url: str = Field(sa_column=Column(Text, nullable=False))

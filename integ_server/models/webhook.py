@@ -26,6 +26,7 @@ class Webhook(SQLModel, table=True):
     """Deliveries in a row that were given up."""
     created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     disabled_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    disabled_reason: str = Field(default="", sa_column_kwargs={"server_default": ""})
 
 
 class WebhookDelivery(SQLModel, table=True):

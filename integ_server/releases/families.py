@@ -117,6 +117,11 @@ def version_name(tag: str, arch: str) -> str:
     return tag if arch == this_arch() else f"{tag}-{arch}"
 
 
+def catalogue_name(tag: str, arch: str) -> str:
+    """What a backend, which serves machines of every kind, calls the build of *tag* for *arch*."""
+    return tag if arch == X86 else f"{tag}-{arch}"
+
+
 def archive_stem(asset: str) -> str | None:
     """*asset* without `.tar.*`; None when it is no archive that Integ reads."""
     found = _ARCHIVE.search(asset)
