@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from integ_server.api import achievements, auth, events, games, health, jobs, metrics, users
+from integ_server.api import achievements, auth, events, games, health, jobs, metrics, preferences, users
 from integ_server.api.envelope import add_handlers
 from integ_server.api.idempotency import Idempotency
 from integ_server.api.middleware import Doorkeeper
@@ -69,7 +69,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     app.add_middleware(Doorkeeper)
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
-    for part in (health, metrics, auth, users, games, achievements, jobs, events):
+    for part in (health, metrics, auth, users, games, achievements, preferences, jobs, events):
         app.include_router(part.router)
     if not settings.is_embedded:
         from integ_server.api import (  # of no use embedded, where every route costs a start its milliseconds

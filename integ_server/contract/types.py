@@ -164,6 +164,7 @@ class TitleRecord(Wire):
     favourite: bool = False
     hidden: bool = False
     tags: list[str] = []
+    notes: str = ""
     guessed: bool = False
     """True when its releases were joined by name and year instead of by GamesDB."""
     details: TitleDetails | None = None
@@ -188,6 +189,10 @@ class ReleaseRecord(Wire):
     playtime_min: int = 0
     last_played_at: datetime | None = None
     required_proton: str | None = None
+    proton: str | None = None
+    """The version that the player chose for it."""
+    launch_options: str | None = None
+    """What the player adds to its command line."""
     removed: bool = False
     """A tombstone: no account owns it any more."""
 
@@ -196,6 +201,29 @@ class OwnedRelease(ReleaseRecord):
     """Answer of `GET /games/{key}`."""
 
     details: TitleDetails | None = None
+
+
+class UserPreferences(Wire):
+    """What follows the player to every device; None: no wish."""
+
+    default_proton: str | None = None
+    """For games with no choice of their own, on devices that set none."""
+    platform: Literal["linux", "windows"] | None = None
+    """Which version of a game to install where there are both."""
+    language: str | None = None
+    """Of games to be installed, as `integ install --language` takes it."""
+
+
+class LoosePreferences(Wire):
+    """What the player decided about a game that no store told the backend of: one that is on a device's disk only."""
+
+    key: str
+    favourite: bool = False
+    hidden: bool = False
+    tags: list[str] = []
+    notes: str = ""
+    proton: str | None = None
+    launch_options: str | None = None
 
 
 class Changes(Wire):
@@ -209,6 +237,10 @@ class Changes(Wire):
     """True when `since` is not of this backend: forget what came before, this answer starts from nothing."""
     titles: list[TitleRecord] = []
     releases: list[ReleaseRecord] = []
+    preferences: UserPreferences | None = None
+    """The user's; None: unchanged."""
+    loose: list[LoosePreferences] | None = None
+    """All of them; None: unchanged."""
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------------

@@ -24,8 +24,12 @@ class GamePreference(SQLModel, table=True):
     favourite: bool = False
     hidden: bool | None = None
     """None: as the store has it."""
+    hidden_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    """When `hidden` was decided; None: never. Of the releases of a title the newest decision counts."""
     tags: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
     notes: str = Field(default="", sa_column=Column(Text, nullable=False))
+    notes_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    """Likewise for `notes`."""
     proton: str | None = None
     launch_options: str | None = Field(default=None, sa_column=Column(Text))
     updated_at: datetime = Field(sa_column=Column(Moment, nullable=False))
@@ -40,4 +44,7 @@ class TitleChoice(SQLModel, table=True):
     user_id: str = Field(primary_key=True, foreign_key="users.id")
     game_key: str = Field(primary_key=True)
     title_id: str = Field(foreign_key="titles.id")
+    """Where it is: by a merge, or by the split if nothing was merged since."""
+    split_id: str | None = None
+    """The title that it got of its own when it was split off; it goes back there when a later merge is undone."""
     made_at: datetime = Field(sa_column=Column(Moment, nullable=False))

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.contract.errors import GameNotFoundError, UsageError
 from integ_server.contract.types import Changes, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
-from integ_server.models.tables import accounts, games, library_entries, titles, users
-from integ_server.services import events
+from integ_server.models.tables import games, library_entries, titles, users
+from integ_server.services import choices, decisions, events
 from integ_server.services.naming import is_key, match_name
 from integ_server.services.rows import among, in_parts, insert_or_skip, select_where_in
 
@@ -57,10 +57,17 @@ async def touch(session: AsyncSession, keys: Iterable[str], *, user_id: str = ""
         if owner != user_id or key not in told:
             by_user[owner].append(key)
     for owner in sorted(by_user):  # always in the same order, so that two transactions can't wait for each other
-        first = await next_revisions(session, owner, len(by_user[owner]))
-        for step, part in enumerate(in_parts(sorted(by_user[owner]), A_REVISION_HOLDS)):
-            mine = (library_entries.c.user_id == owner, among(session, library_entries.c.game_key, part))
-            await session.execute(update(library_entries).where(*mine).values(revision=first + step))
+        await touch_own(session, owner, by_user[owner])
+
+
+async def touch_own(session: AsyncSession, user_id: str, keys: Collection[str]) -> None:
+    """Tell the devices of one user that something about the releases *keys*, which they own or owned, changed."""
+    if not keys:
+        return
+    first = await next_revisions(session, user_id, len(keys))
+    for step, part in enumerate(in_parts(sorted(keys), A_REVISION_HOLDS)):
+        mine = (library_entries.c.user_id == user_id, among(session, library_entries.c.game_key, part))
+        await session.execute(update(library_entries).where(*mine).values(revision=first + step))
 
 
 async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
@@ -82,7 +89,16 @@ async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
         rows = [row for row in rows if row.revision < upto] + list((await session.execute(rest)).all())
         more = upto < now_at
     records = await _records(session, user_id, [row.game_key for row in rows])
-    return Changes(revision=upto, more=more, reset=reset, titles=records.titles, releases=records.releases)
+    decided = await decisions.beside(session, user_id) if since < now_at and not more else decisions.NOTHING
+    return Changes(
+        revision=upto,
+        more=more,
+        reset=reset,
+        titles=records.titles,
+        releases=records.releases,
+        preferences=decided.user,
+        loose=decided.loose,
+    )
 
 
 async def owned_games(
@@ -120,46 +136,60 @@ async def _records(session: AsyncSession, user_id: str, keys: Sequence[str]) -> 
     """The releases *keys* and their titles as the user has them, in no revision in particular."""
     columns = [column for column in games.c if column.name != "details"]
     rows = await select_where_in(session, select(*columns), games.c.key, keys)
-    title_ids = {row.title_id for row in rows}
+    chosen = await choices.read(session, user_id)
+    placed = {row.key: chosen.title_of(row.key, row.title_id, row.kind, row.parent_key) for row in rows}
+    title_ids = set(placed.values())
     title_rows = await select_where_in(session, select(titles), titles.c.id, title_ids)
-    faces = await select_where_in(session, select(games.c.key, games.c.details), games.c.key, {row.face for row in title_rows})
-    details = {row.key: row.details for row in faces}
-    entries = select(library_entries, accounts.c.account, games.c.title_id, games.c.kind).select_from(
-        library_entries.join(accounts, accounts.c.id == library_entries.c.account_id).join(games, games.c.key == library_entries.c.game_key)
-    )
-    mine = entries.where(library_entries.c.user_id == user_id).order_by(library_entries.c.account_id)
+    facts = select(games.c.key, games.c.name, games.c.details)
+    faces = {row.key: row for row in await select_where_in(session, facts, games.c.key, {row.face for row in title_rows})}
     owned: defaultdict[str, list[Any]] = defaultdict(list)
-    shown: set[str] = set()
-    concealed: set[str] = set()
-    for row in await select_where_in(session, mine, games.c.title_id, title_ids):
+    by_title: defaultdict[str, list[Any]] = defaultdict(list)
+    for title_id, row in await choices.members(session, user_id, chosen, title_ids):
         owned[row.game_key].append(row)
-        if row.removed_at is None and row.kind == "game":
-            (concealed if row.hidden else shown).add(row.title_id)
+        by_title[title_id].append(row)
+    decided = await decisions.of(session, user_id, owned)
     return Changes(
         revision=0,
         titles=[
-            TitleRecord(
-                id=row.id,
-                title=row.name or row.face.partition(":")[2],
-                year=row.year,
-                hidden=row.id in concealed and row.id not in shown,
-                guessed=row.guessed,
-                details=_details(details.get(row.face)),
+            _title(
+                row, faces.get(row.face), by_title[row.id], decided, is_chosen=any(each.game_key in chosen.of for each in by_title[row.id])
             )
             for row in sorted(title_rows, key=lambda each: str(each.id))
         ],
-        releases=[_release(row, owned[row.key]) for row in sorted(rows, key=lambda each: str(each.key)) if row.key in owned],
+        releases=[
+            _release(row, placed[row.key], owned[row.key], decided.get(row.key))
+            for row in sorted(rows, key=lambda each: str(each.key))
+            if row.key in owned
+        ],
     )
 
 
-def _release(row: Any, entries: Sequence[Any]) -> ReleaseRecord:
+def _title(row: Any, face: Any, entries: Sequence[Any], decided: Mapping[str, Any], *, is_chosen: bool) -> TitleRecord:
+    """A title as its releases at the user's make it: hidden when all of its games are, unless they decided otherwise."""
+    wanted = decisions.together(decided, entries)
+    games_here = [each for each in entries if each.removed_at is None and each.kind == "game"]
+    concealed = bool(games_here) and all(each.hidden for each in games_here)
+    return TitleRecord(
+        id=row.id,
+        title=(face.name if face else "") or row.name or row.face.partition(":")[2],
+        year=row.year,
+        favourite=wanted.favourite,
+        hidden=concealed if wanted.hidden is None else wanted.hidden,
+        tags=wanted.tags,
+        notes=wanted.notes,
+        guessed=row.guessed and not is_chosen,
+        details=_details(face.details) if face else None,
+    )
+
+
+def _release(row: Any, title_id: str, entries: Sequence[Any], decided: Any) -> ReleaseRecord:
     """One release over all accounts of the user: minutes are added up, the last moment is the latest."""
     present = [each for each in entries if each.removed_at is None]
     return ReleaseRecord(
         key=row.key,
         provider=row.provider,
         provider_game_id=row.provider_game_id,
-        title_id=row.title_id,
+        title_id=title_id,
         title=row.name or row.provider_game_id,
         kind=cast(Literal["game", "dlc", "tool"], row.kind),
         parent_key=row.parent_key,
@@ -168,6 +198,8 @@ def _release(row: Any, entries: Sequence[Any]) -> ReleaseRecord:
         playtime_min=sum(each.playtime_min for each in present or entries),
         last_played_at=max((each.last_played_at for each in present or entries if each.last_played_at), default=None),
         required_proton=row.required_proton,
+        proton=decided.proton if decided else None,
+        launch_options=decided.launch_options if decided else None,
         removed=not present,
     )
 

@@ -24,6 +24,13 @@ def clean_name(text: str) -> str:
     return " ".join(kept.split())[:LONGEST_NAME].rstrip()
 
 
+def clean_lines(text: str) -> str:
+    """*text* as `clean_name()` keeps one, but with its line breaks and blanks, and as long as it is."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    kept = ["".join(" " if each.isspace() else each for each in line if each.isspace() or _is_shown(each)).rstrip() for line in lines]
+    return "\n".join(kept).strip("\n")
+
+
 def _is_shown(character: str) -> bool:
     # Cc: NUL, escape sequences; Cs: halves that no encoding takes; of Cf those that turn the writing direction of what follows
     category = unicodedata.category(character)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,9 +111,10 @@ async def rejoin(session: AsyncSession, keys: Iterable[str]) -> set[str]:
     if moved:
         await _move(session, moved)
         touched |= set(moved)
-        # What is left behind at the old title is looked at anew by its owners too: its `hidden` may differ.
-        left = {known[key].title_id for key in moved}
-        touched |= {each.key for each in known.values() if each.title_id in left}
+        # What was at the old title, or is at the new one, is looked at anew by its owners too: its `hidden` may differ, and a
+        # release without a choice of its own follows its neighbours to where a player put those.
+        changed = {known[key].title_id for key in moved} | set(moved.values())
+        touched |= {each.key for each in known.values() if each.title_id in changed or chosen.get(each.key) in changed}
     return touched
 
 
@@ -327,6 +328,20 @@ def _by_store(key: str, name: str) -> str:
 
 def _by_key(key: str, name: str) -> str:
     return f"{slug_of(name)}-{key.replace(':', '-')}".strip("-")
+
+
+async def apart(session: AsyncSession, key: str, taken: Collection[str]) -> str:
+    """The id of a title for the release *key* alone: one that was made for it and that nobody is in, else a new one; none of *taken*."""
+    used = select(games.c.key).where(games.c.title_id == titles.c.id).exists()
+    spare = select(titles.c.id).where(titles.c.founder == key, ~used).order_by(titles.c.seniority, titles.c.id)
+    for row in (await session.execute(spare)).all():
+        if row.id not in taken:
+            return str(row.id)
+    game = (await session.execute(select(games).where(games.c.key == key))).one()
+    (title_id,) = (await _free_slugs(session, [(key, game.match_name)])).values()
+    facts = {"id": title_id, "founder": key, "face": key, "name": game.name, "sort": game.sort, "year": game.year}
+    await insert_rows(session, titles, [{**facts, "guessed": False, "seniority": time.time_ns() // 1000}])
+    return title_id
 
 
 async def needing_rejoin(session: AsyncSession, keys: Iterable[str]) -> set[str]:
