@@ -72,13 +72,10 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     for part in (health, metrics, auth, users, games, achievements, preferences, jobs, events):
         app.include_router(part.router)
     if not settings.is_embedded:
-        from integ_server.api import (  # of no use embedded, where every route costs a start its milliseconds
-            devices,
-            proton,
-            sessions,
-            tokens,
-        )
+        # of no use embedded, where every route costs a start its milliseconds
+        from integ_server.api import devices, pages, proton, sessions, store_pages, tokens
 
-        for part in (devices, sessions, tokens, proton):
+        for part in (devices, sessions, tokens, proton, pages, store_pages):
             app.include_router(part.router)
+        app.include_router(pages.assets)
     return app

@@ -93,6 +93,8 @@ class Steam:
             ProviderUnavailableError: Steam did not answer.
         """
         key = answer.api_key.strip() or self._config.steam_api_key
+        if not key and answer.way is SignInWay.OPENID:  # who it is, and no more: the caller knows that the library takes a key
+            return SignedInAccount(Credentials(await self._confirmed_account(answer.query, return_to), ""), "")
         if not _KEY.match(key):
             what = "that is no Steam Web API key" if key else "reading a Steam library needs a Steam Web API key"
             raise AuthenticationError(what, hint=_KEY_HINT)

@@ -31,7 +31,7 @@ from integ_server.models.account import Account
 from integ_server.models.tables import accounts, jobs, library_entries
 from integ_server.providers.base import SignedInAccount, StoreProfile
 from integ_server.services import events, library, qr_sign_in
-from integ_server.services.access import seal_into
+from integ_server.services.access import opened, seal_into
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name
 from integ_server.services.rows import among, in_parts
@@ -84,9 +84,11 @@ async def begin(backend: Backend, user_id: str, provider: str, start: SignInStar
     return SignInPage(provider=provider, way=start.way, address=shown, state=state)
 
 
-async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInAnswer) -> SignedInAccount:
+async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInAnswer, *, may_lack_key: bool = False) -> SignedInAccount:
     """
     Let the store say whose account the answer is. Nothing is stored yet, and no transaction is open while the store is asked.
+
+    With *may_lack_key* a page's answer is enough to say who somebody is, though not to read their library: see `lacks_key()`.
 
     Raises:
         NotFoundError: There is no such store.
@@ -105,7 +107,7 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
     proves_nothing = answer.way is SignInWay.API_KEY and not backend.settings.is_embedded
     if proves_nothing:  # before the store is asked too, so that nobody tries keys out here
         await _check_proved(backend, user_id, provider)
-    if answer.way is SignInWay.OPENID and _needs_key(backend, provider) and not answer.api_key:
+    if answer.way is SignInWay.OPENID and _needs_key(backend, provider) and not answer.api_key and not may_lack_key:
         told = f"get one at {_key_page(backend, store)}, then: integ login {provider}"
         raise AuthenticationError(f"reading a {store.title} library needs a Web API key", hint=told)
     nonce_of = getattr(store, "nonce_of", None)
@@ -116,6 +118,35 @@ async def confirm(backend: Backend, user_id: str, provider: str, answer: SignInA
     if proves_nothing:
         await _check_proved(backend, user_id, provider, signed_in.credentials.account)
     return signed_in
+
+
+def lacks_key(backend: Backend, provider: str, signed_in: SignedInAccount) -> bool:
+    """Whether nothing that came with the sign-in can read the library."""
+    return not signed_in.credentials.secret and _needs_key(backend, provider)
+
+
+async def reads_already(backend: Backend, provider: str, account: str) -> bool:
+    """Whether the account is signed in here, by something that reads its library."""
+    query = select(Account).where(accounts.c.provider == provider, accounts.c.account == account, accounts.c.removed_at.is_(None))
+    async with backend.db.reading() as session:
+        known = (await session.execute(query)).scalar_one_or_none()
+    if known is None or known.secret is None or known.state == AccountState.SIGNED_OUT:
+        return False
+    return bool(opened(known, backend.vault).secret)
+
+
+async def confirm_key(backend: Backend, provider: str, account: str, api_key: str) -> SignedInAccount:
+    """
+    A key for an *account* that its owner has proved to be theirs just now.
+
+    Raises:
+        AuthenticationError: The store refused the key.
+        ProviderUnavailableError: The store could not be asked.
+    """
+    if not api_key.strip():
+        raise AuthenticationError("no key was given", hint=f"integ login {provider}")
+    answer = SignInAnswer(way=SignInWay.API_KEY, api_key=api_key, account=account)
+    return await backend.get_store(provider).sign_in(answer, return_to="")
 
 
 async def _check_proved(backend: Backend, user_id: str, provider: str, account: str | None = None) -> None:

@@ -47,11 +47,7 @@ async def poll(backend: Backend, user_id: str, provider: str, state: str) -> Sig
     """
     store = _store(backend, provider)
     name, turn = f"sign-in-qr/{state[:128]}", f"sign-in-qr-turn/{state[:128]}"
-    sealed = await backend.cache.get(name)
-    issued = json.loads(backend.vault.open(sealed, name)) if sealed else {}
-    if issued.get("user") != user_id or issued.get("provider") != provider:
-        raise AuthenticationError("this sign-in was not begun here, or too long ago", hint=f"integ login {provider} --qr")
-    session = QrSession(**issued["session"])
+    issued, session = await _issued(backend, user_id, provider, name)
     if time.time() > issued["ends_at"]:
         await backend.cache.delete(name)
         raise AuthenticationError("nobody agreed on the phone within five minutes", hint=f"integ login {provider} --qr")
@@ -73,6 +69,24 @@ async def poll(backend: Backend, user_id: str, provider: str, state: str) -> Sig
         await _keep(backend, state, issued, told)
     await backend.cache.set(turn, "1", session.poll_every_s * 0.9)  # a client that keeps to the pause is never a moment too early
     return _pending(told)
+
+
+async def peek(backend: Backend, user_id: str, provider: str, state: str) -> SignInPending:
+    """
+    What is known of it, the store not asked.
+
+    Raises:
+        AuthenticationError: The state is unknown, used, or another user's.
+    """
+    return _pending((await _issued(backend, user_id, provider, f"sign-in-qr/{state[:128]}"))[1])
+
+
+async def _issued(backend: Backend, user_id: str, provider: str, name: str) -> tuple[dict[str, Any], QrSession]:
+    sealed = await backend.cache.get(name)
+    issued = json.loads(backend.vault.open(sealed, name)) if sealed else {}
+    if issued.get("user") != user_id or issued.get("provider") != provider:
+        raise AuthenticationError("this sign-in was not begun here, or too long ago", hint=f"integ login {provider} --qr")
+    return issued, QrSession(**issued["session"])
 
 
 async def _keep(backend: Backend, state: str, issued: dict[str, Any], session: QrSession) -> None:

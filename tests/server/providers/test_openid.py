@@ -263,8 +263,17 @@ async def test_a_name_that_cannot_be_had_does_not_undo_the_sign_in() -> None:
     assert signed_in.credentials.secret == ""
 
 
-@pytest.mark.parametrize("key", ["", "short", "g" * 32])
-async def test_without_a_key_the_assertion_is_not_spent(key: str) -> None:
+async def test_without_any_key_it_says_who_it_is_and_nothing_that_reads_a_library() -> None:
+    outside = Outside()
+    async with over(outside) as http:
+        told = await Steam(http).sign_in(SignInAnswer(way=SignInWay.OPENID, query=urlencode(assertion())), return_to=RETURN_TO)
+    assert (told.credentials.secret, told.display_name) == ("", "")
+    assert told.credentials.account in assertion()["openid.claimed_id"]
+    assert [request.method for request in outside.asked] == ["POST"], "the assertion was checked, and nothing else asked"
+
+
+@pytest.mark.parametrize("key", ["short", "g" * 32])
+async def test_with_a_wrong_key_the_assertion_is_not_spent(key: str) -> None:
     outside = Outside()
     async with over(outside) as http:
         answer = SignInAnswer(way=SignInWay.OPENID, query=urlencode(assertion()), api_key=key)
