@@ -10,11 +10,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from integ_server.api import achievements, auth, events, games, health, jobs, metrics, preferences, users
+from integ_server.api import achievements, auth, docs, events, games, health, jobs, metrics, preferences, users
 from integ_server.api.envelope import add_handlers
 from integ_server.api.idempotency import Idempotency
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
+from integ_server.api.safety import Safety
 from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
 from integ_server.services.jobs import take_up
@@ -64,12 +65,16 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
                     task.cancel()
                 await asyncio.gather(looking, return_exceptions=True)
 
-    app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan)
+    app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Idempotency)
     app.add_middleware(Doorkeeper)
+    if not settings.is_embedded:
+        app.add_middleware(Safety, settings=settings)
+    if settings.cors_origins:
+        _let_pages_call(app, settings)
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
-    for part in (health, metrics, auth, users, games, achievements, preferences, jobs, events):
+    for part in (health, metrics, docs, auth, users, games, achievements, preferences, jobs, events):
         app.include_router(part.router)
     if not settings.is_embedded:
         # of no use embedded, where every route costs a start its milliseconds
@@ -79,3 +84,17 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
             app.include_router(part.router)
         app.include_router(pages.assets)
     return app
+
+
+def _let_pages_call(app: FastAPI, settings: ServerSettings) -> None:
+    """Let scripts of these origins call with a token that they hold themselves; never with what a browser would send along by itself."""
+    from fastapi.middleware.cors import CORSMiddleware
+
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_credentials=False,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Range", "X-Request-Id"],
+        expose_headers=["ETag", "Retry-After", "X-Request-Id", "Content-Range"],
+    )

@@ -17,6 +17,7 @@ from integ_server.providers.base import GameProvider, ProviderConfig
 from integ_server.services import events, library
 from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.services.event_hub import open_hub
+from integ_server.services.rates import Rates
 from integ_server.settings import ServerSettings
 from integ_server.upstream import open_upstream
 
@@ -55,7 +56,8 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         hub = await opened.enter_async_context(open_hub(cache))
         events.tell_through(db, hub)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
-        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, metrics=metrics)
+        rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
+        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics)
 
 
 def _metrics() -> Metrics:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.auth import session as sessions
 from integ_server.auth import tokens
 from integ_server.auth.caller import LOCAL_CALLER, Caller
-from integ_server.contract.errors import NotSignedInError
+from integ_server.contract.errors import NotSignedInError, RateLimitedError
 from integ_server.contract.scopes import Scope
 from integ_server.contract.sessions import TOKEN_PREFIX
 from integ_server.db import get_session
@@ -29,11 +29,18 @@ async def get_caller(request: Request) -> Caller:
 
     Raises:
         NotSignedInError: Nobody who is known.
+        RateLimitedError: The user asks too often.
     """
     backend = get_backend(request)
     caller = LOCAL_CALLER if backend.settings.is_embedded else await _signed_in(backend, request)
     request.state.caller = caller
     request.state.user_id = caller.user_id  # for the log
+    try:
+        await backend.rates.count(f"user/{caller.user_id}")
+    except RateLimitedError:
+        if backend.metrics is not None:
+            backend.metrics.limited("user")
+        raise
     return caller
 
 

@@ -15,6 +15,7 @@ from integ_server.contract.scopes import Scope
 from integ_server.db import Database
 from integ_server.providers.base import GameProvider
 from integ_server.services.event_hub import EventHub
+from integ_server.services.rates import Rates
 from integ_server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Backend:
     http: httpx.AsyncClient
     """The way outside, for original addresses."""
     events: EventHub
+    rates: Rates
     send: Callable[[str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
