@@ -37,7 +37,9 @@ class Cache(Protocol):
         """The value, which is gone afterwards: only one caller ever gets it."""
         ...
 
-    async def delete(self, name: str) -> None: ...
+    async def delete(self, name: str) -> None:
+        """Forget a value or a stream."""
+        ...
 
     async def increase(self, name: str, ttl_s: float, by: int = 1) -> int:
         """Count up from 0; the count ends *ttl_s* after its first step."""
@@ -102,6 +104,7 @@ class MemoryCache:
 
     async def delete(self, name: str) -> None:
         self._entries.pop(name, None)
+        self._streams.pop(name, None)
 
     async def increase(self, name: str, ttl_s: float, by: int = 1) -> int:
         value = self._alive(name)

@@ -114,6 +114,11 @@ class EventHub:
             retry_after_s=_PLACE_LIVES_S,
         )
 
+    async def forget(self, user_id: str) -> None:
+        """Drop what is kept for the user; nobody is to read it any more."""
+        with suppress(BackendUnreachableError):
+            await self._cache.delete(_stream(user_id))
+
     async def follow(
         self, user_id: str, last_id: str | None, check: Callable[[], Awaitable[object]], *, waits: bool = True
     ) -> AsyncIterator[Event]:
