@@ -32,7 +32,7 @@ LOOKED_AT_EVERY_S = 10.0
 """However often it is scraped, the database and Redis are asked no more often than this."""
 _LOOK_WITHIN_S = 3.0
 _MOST_HOSTS = 50
-_QUEUES = ("integ",)
+_QUEUES = ("now", "soon", "later")
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _JOB_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
@@ -153,14 +153,14 @@ async def _rows(backend: Backend, query: Any) -> list[Any]:
 
 
 async def _queues(backend: Backend) -> list[Metric]:
-    """Messages by queue, those for later (`.DQ`) and dead ones (`.XQ`) included; the names are dramatiq's own."""
+    """Messages by queue, dead ones (`.XQ`) included; the names are dramatiq's own. What waits is told by `integ_jobs`: these are hints."""
     if not isinstance(backend.cache, RedisCache):
         return []
     from redis.exceptions import RedisError
 
     redis: Any = backend.cache.redis
     found = GaugeMetricFamily("integ_queue_length", "Messages that wait, by queue", labels=("queue",))
-    names = [f"{queue}{kind}" for queue in _QUEUES for kind in ("", ".DQ", ".XQ")]
+    names = [f"{queue}{kind}" for queue in _QUEUES for kind in ("", ".XQ")]
     pipe = redis.pipeline(transaction=False)
     for name in names:
         (pipe.zcard if name.endswith(".XQ") else pipe.llen)(f"dramatiq:{name}")

@@ -86,6 +86,10 @@ class ApiClient:
     async def job(self, job_id: str) -> JobInfo:
         return await self._ask(JobInfo, "GET", f"/jobs/{_part(job_id)}")
 
+    async def cancel_job(self, job_id: str) -> JobInfo:
+        """Want it no more; what it says of itself may be that it still runs, until its next step."""
+        return await self._ask(JobInfo, "DELETE", f"/jobs/{_part(job_id)}")
+
     async def changes(self, since: int) -> Changes:
         return await self._ask(Changes, "GET", "/games/changes", params={"since": since})
 

@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 from integ_server.models.columns import Json, Moment
 
 _UNFINISHED = text("state IN ('queued', 'running')")
+_QUEUED = text("state = 'queued'")
 
 
 class Job(SQLModel, table=True):
@@ -21,6 +22,8 @@ class Job(SQLModel, table=True):
         Index("uq_jobs_unfinished", "subject", unique=True, sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
         Index("ix_jobs_user", "user_id", "created_at"),
         Index("ix_jobs_finished", "finished_at"),
+        Index("ix_jobs_waiting", "turn_at", "created_at", sqlite_where=_QUEUED, postgresql_where=_QUEUED),
+        Index("ix_jobs_unfinished", "state", "user_id", sqlite_where=_UNFINISHED, postgresql_where=_UNFINISHED),
     )
 
     id: str = Field(primary_key=True)
@@ -44,6 +47,10 @@ class Job(SQLModel, table=True):
     attempts: int = 0
     due_at: datetime | None = Field(default=None, sa_column=Column(Moment))
     """Not to be begun before."""
+    queue: str = Field(default="now", sa_column_kwargs={"server_default": "now"})
+    """How urgent it is: a `services.queues.Queue`."""
+    turn_at: datetime = Field(sa_column=Column(Moment, nullable=False, server_default=text("0")))
+    """Its place in the line: of those that wait, the earliest is begun first."""
     request_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
     """Of the request that asked for it, for the log."""
     cancelled_at: datetime | None = Field(default=None, sa_column=Column(Moment))

@@ -61,7 +61,7 @@ class AccessSigner(Protocol):
     def public_keys(self) -> list[dict[str, Any]]: ...
 
 
-def _unsent(kind: str, job_id: str, delay_s: float) -> None:
+def _unsent(kind: str, queue: str, job_id: str, delay_s: float) -> None:
     """For a backend without workers: the job waits for another process to take it up."""
 
 
@@ -77,8 +77,8 @@ class Backend:
     """The way outside, for original addresses."""
     events: EventHub
     rates: Rates
-    send: Callable[[str, str, float], None] = _unsent
-    """Tell the workers of a job: its kind, its id, and in how many seconds."""
+    send: Callable[[str, str, str, float], None] = _unsent
+    """Tell the workers of a job: its kind, its queue, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     metrics: Metrics | None = None
     """None: nobody counts, as when it is embedded."""

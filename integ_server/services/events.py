@@ -75,7 +75,8 @@ def _complete(session: Session) -> None:
     if session.in_nested_transaction() or not noted.job_ids:
         return
     session.flush()
-    for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)))):
+    of_users = jobs.c.user_id.is_not(None)  # the backend's own work is nobody's news
+    for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)), of_users)):
         told = JobChanged.model_validate(row._mapping)
         noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
     noted.job_ids.clear()

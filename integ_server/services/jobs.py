@@ -10,23 +10,28 @@ from typing import Any
 from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from integ_server import logs
 from integ_server.contract.errors import IntegError, JobNotFoundError, to_envelope
 from integ_server.contract.types import JobInfo, JobKind, JobState, SyncCounts
 from integ_server.db import after_commit
 from integ_server.models.job import Job
 from integ_server.models.tables import jobs
-from integ_server.services import events, owner
+from integ_server.services import claims, events, owner
 from integ_server.services.backend import Backend
+from integ_server.services.queues import Queue, queue_of, turn
 from integ_server.services.rows import insert_or_skip
 
-MOST_ATTEMPTS = 20
-"""A job that was begun so often without an end has killed its worker, or will not come to one."""
 KEPT_FOR = timedelta(days=7)
 _UNFINISHED = ("queued", "running")
+_LOOKED_AT = 200
 
 
 class ClaimLostError(Exception):
     """Another process took the job over; what this one did must not be stored."""
+
+
+class CancelledError(ClaimLostError):
+    """The user wants the job no more; what was done of it must not be stored."""
 
 
 async def begin(
@@ -36,18 +41,21 @@ async def begin(
     kind: str,
     subject: str,
     user_id: str | None,
-    provider: str,
+    provider: str = "",
     account_id: int | None = None,
     account: str = "",
     full: bool = False,
     later: bool = False,
+    queue: Queue | None = None,
 ) -> Job:
     """
     The unfinished job about *subject*: a new one, one that a dead process left behind, or the one that is being done already.
 
-    Workers hear of it after the commit, unless it is done elsewhere, or *later* leaves it to a process of its own.
+    Workers hear of it after the commit, unless it is done elsewhere, or *later* leaves it to a process of its own. One that waits
+    already is moved to *queue* if that is the more urgent one; None: where its kind belongs.
     """
     now = datetime.now(UTC)
+    queue = queue or queue_of(kind)
     values: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "kind": kind,
@@ -64,6 +72,9 @@ async def begin(
         "owner": None if later or not backend.settings.is_embedded else owner.this_process(),
         "heartbeat_at": now,
         "created_at": now,
+        "queue": queue,
+        "turn_at": turn(queue, now),
+        "request_id": logs.request_id.get(),
     }
     inserted = await session.execute(insert_or_skip(session, jobs), values)
     query = select(Job).where(jobs.c.subject == subject, jobs.c.state.in_(_UNFINISHED)).with_for_update()
@@ -71,12 +82,17 @@ async def begin(
     is_new = _count(inserted) == 1
     if full and not job.full:
         job.full = True
-    if is_new or not _is_held(backend, job):
-        if not is_new:
+    job.cancelled_at = None  # it is wanted again
+    is_held = _is_held(backend, job)
+    is_hurried = job.state == "queued" and values["turn_at"] < job.turn_at
+    if is_hurried:
+        job.queue, job.turn_at = queue, values["turn_at"]
+    if is_new or is_hurried or not is_held:
+        if not is_new and not is_held:
             job.state, job.owner, job.attempts, job.heartbeat_at = "queued", values["owner"], 0, now
             job.started_at = None
         if not later:
-            after_commit(session, lambda: backend.send(kind, job.id, 0.0))
+            after_commit(session, lambda: backend.send(kind, job.queue, job.id, 0.0))
         events.job_changed(session, job.id)
     await session.flush()
     return job
@@ -84,24 +100,24 @@ async def begin(
 
 async def take_up(backend: Backend) -> list[str]:
     """Make the jobs of dead processes this one's, and tell the workers; the ids of those that were taken."""
+    if not backend.settings.is_embedded:
+        return await claims.release_orphans(backend)
     if not await _orphans(backend):
         return []
     taken: list[Job] = []
+    now = datetime.now(UTC)
     async with backend.db.writing.begin() as session:
-        for job in (await session.execute(_unfinished().with_for_update(skip_locked=True))).scalars():
+        for job in (await session.execute(_unfinished())).scalars():
             if _is_held(backend, job):
                 continue
-            if job.attempts >= MOST_ATTEMPTS:
-                error = IntegError("this job was begun many times and never came to an end", hint="integ sync")
-                job.state, job.error, job.finished_at = "failed", to_envelope(error), datetime.now(UTC)
+            if claims.release(job, now):
+                job.owner = owner.this_process()
+                taken.append(job)
+            else:
                 events.job_changed(session, job.id)
-                continue
-            job.state, job.heartbeat_at = "queued", datetime.now(UTC)
-            job.owner = owner.this_process() if backend.settings.is_embedded else None
-            taken.append(job)
         await session.flush()
     for job in taken:
-        backend.send(job.kind, job.id, 0.0)
+        backend.send(job.kind, job.queue, job.id, 0.0)
     return [job.id for job in taken]
 
 
@@ -117,6 +133,10 @@ async def claim(backend: Backend, job_id: str) -> Job | None:
         job = await session.get(Job, job_id, with_for_update=True)
         if job is None or job.state != "queued" or (job.owner not in {None, me} and _is_held(backend, job)):
             return None
+        if job.cancelled_at is not None:
+            job.state, job.finished_at = "cancelled", now
+            events.job_changed(session, job_id)
+            return None
         job.state, job.owner, job.heartbeat_at, job.attempts = "running", me, now, job.attempts + 1
         job.started_at = job.started_at or now
         job.stage, job.done, job.total = "", 0, None
@@ -126,14 +146,19 @@ async def claim(backend: Backend, job_id: str) -> Job | None:
 
 
 async def tell(backend: Backend, job_id: str, stage: str, done: int = 0, total: int | None = None) -> None:
-    """Write down how far the job is."""
+    """
+    Write down how far the job is.
+
+    Raises:
+        ClaimLostError: Another process took the job over, or nobody wants it any more (CancelledError).
+    """
     async with backend.db.writing.begin() as session:
-        await session.execute(_mine(job_id).values(stage=stage, done=done, total=total, heartbeat_at=datetime.now(UTC)))
+        await _change(session, job_id, stage=stage, done=done, total=total, heartbeat_at=datetime.now(UTC))
         events.job_changed(session, job_id)
 
 
 async def beat(backend: Backend) -> None:
-    """Show that this process lives, for those that can't see its pid."""
+    """Show that this process lives, for those that can't see its pid: with all that an embedded backend has for itself."""
     async with backend.db.writing.begin() as session:
         held = (jobs.c.owner == owner.this_process(), jobs.c.state.in_(_UNFINISHED))
         await session.execute(update(jobs).where(*held).values(heartbeat_at=datetime.now(UTC)))
@@ -144,34 +169,37 @@ async def hold(session: AsyncSession, job_id: str, stage: str) -> None:
     Make sure, inside the transaction that stores the job's work, that the job is still this process's.
 
     Raises:
-        ClaimLostError: It is not.
+        ClaimLostError: It is not, or nobody wants it any more (CancelledError).
     """
-    if _count(await session.execute(_mine(job_id).values(stage=stage))) != 1:
-        raise ClaimLostError
+    await _change(session, job_id, stage=stage)
 
 
 async def finish(session: AsyncSession, job_id: str, counts: SyncCounts | None = None) -> None:
     """
     Raises:
-        ClaimLostError: Another process took the job over.
+        ClaimLostError: Another process took the job over, or nobody wants it any more (CancelledError).
     """
-    values = {
-        "state": "done",
-        "stage": "",
-        "counts": counts.model_dump() if counts else None,
-        "error": None,
-        "finished_at": datetime.now(UTC),
-    }
-    if _count(await session.execute(_mine(job_id).values(**values))) != 1:
-        raise ClaimLostError
+    told = counts.model_dump() if counts else None
+    await _change(session, job_id, state="done", stage="", counts=told, error=None, finished_at=datetime.now(UTC))
     events.job_changed(session, job_id)
-    cutoff = datetime.now(UTC) - KEPT_FOR
-    await session.execute(jobs.delete().where(jobs.c.finished_at < cutoff))
+    if session.get_bind().dialect.name == "sqlite":  # a backend that serves has a time for cleaning up
+        cutoff = datetime.now(UTC) - KEPT_FOR
+        await session.execute(jobs.delete().where(jobs.c.finished_at < cutoff))
 
 
 async def fail(backend: Backend, job_id: str, error: IntegError) -> None:
     async with backend.db.writing.begin() as session:
         await session.execute(_mine(job_id).values(state="failed", stage="", error=to_envelope(error), finished_at=datetime.now(UTC)))
+        events.job_changed(session, job_id)
+
+
+async def end_cancelled(backend: Backend, job_id: str) -> None:
+    """The job was stopped because its user asked for that; if it is wanted again by now, it is done again."""
+    async with backend.db.writing.begin() as session:
+        wanted_no_more = jobs.c.cancelled_at.is_not(None)
+        ended = {"state": "cancelled", "stage": "", "finished_at": datetime.now(UTC)}
+        if _count(await session.execute(_mine(job_id).where(wanted_no_more).values(**ended))) != 1:
+            await session.execute(_mine(job_id).values(state="queued", stage="", owner=None))
         events.job_changed(session, job_id)
 
 
@@ -196,29 +224,44 @@ async def hand_back_all(backend: Backend) -> None:
         await session.execute(update(jobs).where(*held).values(state="queued", stage="", owner=None))
 
 
+async def cancel(backend: Backend, session: AsyncSession, user_id: str, job_id: str) -> JobInfo:
+    """
+    Want the job no more: one that waits ends at once, one that is being done before its next step; nothing of it is stored then.
+
+    One that has ended stays as it is, and so does what it changed.
+
+    Raises:
+        JobNotFoundError: The user has no such job.
+    """
+    job = await _get(session, user_id, job_id, lock=True)
+    now = datetime.now(UTC)
+    if job.state == "running" and _is_held(backend, job):
+        job.cancelled_at = job.cancelled_at or now
+    elif job.state in _UNFINISHED:
+        job.state, job.stage, job.cancelled_at, job.finished_at = "cancelled", "", now, now
+        events.job_changed(session, job.id)
+    await session.flush()
+    return info(job)
+
+
 async def get_job(session: AsyncSession, user_id: str, job_id: str) -> JobInfo:
     """
     Raises:
         JobNotFoundError: The user has no such job.
     """
-    job = await session.get(Job, job_id) if job_id.isalnum() else None
-    if job is None or job.user_id not in {user_id, None}:  # the backend's own work is nobody's secret
-        raise JobNotFoundError(f"there is no job {job_id[:64]!r}", hint="integ status")
-    return info(job)
+    return info(await _get(session, user_id, job_id))
 
 
 async def current(session: AsyncSession, user_id: str) -> list[JobInfo]:
     """Those that are not finished yet, and the newest finished one of each account, oldest first."""
-    query = select(Job).where(jobs.c.user_id == user_id).order_by(jobs.c.created_at.desc(), jobs.c.id).limit(200)
-    shown: list[Job] = []
+    mine = select(Job).where(jobs.c.user_id == user_id).order_by(jobs.c.created_at.desc(), jobs.c.id)
+    shown = list((await session.execute(mine.where(jobs.c.state.in_(_UNFINISHED)))).scalars())
     seen: set[str] = set()
-    for job in (await session.execute(query)).scalars():
-        if job.state in _UNFINISHED:
-            shown.append(job)
-        elif job.kind == "sync" and job.subject not in seen:
+    for job in (await session.execute(mine.where(jobs.c.kind == "sync", jobs.c.finished_at.is_not(None)).limit(_LOOKED_AT))).scalars():
+        if job.subject not in seen:
             seen.add(job.subject)
             shown.append(job)
-    return [info(job) for job in reversed(shown)]
+    return [info(job) for job in sorted(shown, key=lambda job: (job.created_at, job.id))]
 
 
 def info(job: Job) -> JobInfo:
@@ -239,13 +282,19 @@ def info(job: Job) -> JobInfo:
     )
 
 
+async def _get(session: AsyncSession, user_id: str, job_id: str, *, lock: bool = False) -> Job:
+    """The backend's own work is nobody's secret, and nobody's to change."""
+    job = await session.get(Job, job_id, with_for_update=lock or None) if job_id.isalnum() else None
+    if job is None or job.user_id not in ({user_id} if lock else {user_id, None}):
+        raise JobNotFoundError(f"there is no job {job_id[:64]!r}", hint="integ status")
+    return job
+
+
 def _is_held(backend: Backend, job: Job) -> bool:
-    """Whether a living process has it. A message that waits in Redis holds it too, for a while."""
+    """Whether a living process has it. Where workers look through the rows, one that waits is as good as held."""
     if job.owner is not None:
         return owner.is_alive(job.owner, job.heartbeat_at, own_machine=backend.settings.is_embedded)
-    if backend.settings.is_embedded or job.heartbeat_at is None:
-        return False
-    return datetime.now(UTC) - job.heartbeat_at < owner.STALE_AFTER
+    return not backend.settings.is_embedded
 
 
 async def _orphans(backend: Backend) -> Sequence[Job]:
@@ -259,7 +308,15 @@ def _unfinished() -> Any:
 
 
 def _mine(job_id: str) -> Any:
-    return update(jobs).where(jobs.c.id == job_id, jobs.c.owner == owner.this_process(), jobs.c.state == "running")
+    return update(jobs).where(*claims.mine(job_id))
+
+
+async def _change(session: AsyncSession, job_id: str, **values: Any) -> None:
+    """Write *values* into the row while the job is this process's and still wanted."""
+    if _count(await session.execute(_mine(job_id).where(jobs.c.cancelled_at.is_(None)).values(**values))) == 1:
+        return
+    is_mine = (await session.execute(select(jobs.c.id).where(*claims.mine(job_id)))).first() is not None
+    raise CancelledError if is_mine else ClaimLostError
 
 
 def _count(result: Any) -> int:

@@ -4,48 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 
 from integ_server import systemd
-from integ_server.contract.errors import UsageError
+from integ_server.contract.errors import BackendUnreachableError, BusyError, StorageError, UsageError
 from integ_server.metrics_door import open_metrics_door
 from integ_server.opening import open_backend
 from integ_server.services import jobs, presence
+from integ_server.services.backend import Backend
+from integ_server.services.queues import checked
 from integ_server.settings import ServerSettings
 from integ_server.worker.broker import THREADS, open_workers
 
 _LOOK_EVERY_S = 0.2
-_LOOK_FOR_ORPHANS_EVERY_S = 10.0
+FINISH_WITHIN_S = 20.0
+"""What runs when a worker is told to end; systemd and containers wait longer than that."""
+_LONGEST_PAUSE_S = 15.0
+_log = logging.getLogger("integ.worker")
 
 
 async def run_worker(
     settings: ServerSettings, *, threads: int = THREADS, queues: Collection[str] = (), ready: Callable[[], None] = lambda: None
 ) -> None:
     """
-    Do jobs as they come, until a signal ends it; what runs then is handed back. *queues* are those to take messages from; empty: all.
-    *ready* is called once messages are taken.
+    Do jobs as they come, *threads* at once, until a signal ends it: what runs then has `FINISH_WITHIN_S` to come to its end, and is
+    handed back after that; a second signal ends the process at once, and others find what it did. *queues* are those to take jobs
+    from; empty: all. *ready* is called once jobs are taken.
+
+    A database or a Redis that is not there is waited for, at the start and later.
 
     Raises:
-        UsageError: There is no Redis for the messages to come by.
+        UsageError: There is no Redis for the messages to come by, or no such queue.
+        IntegrityError: The database is of a newer version than this worker.
     """
     if settings.redis_url is None:
         raise UsageError(
             "a worker hears of its jobs by Redis, and INTEG_REDIS_URL is not set", hint="without Redis, integ serve does the jobs itself"
         )
-    ending = _told_to_end()
-    async with (
-        open_backend(settings) as backend,
-        open_metrics_door(backend),
-        presence.shown(backend.cache),
-        open_workers(backend, threads=threads, queues=queues),
-    ):
+    checked(queues)
+    ending = _told_to_end(second_is_final=True)
+    async with AsyncExitStack() as opened:
+        backend = await _opened_when_there(opened, settings, ending)
+        if backend is None:
+            return
+        await opened.enter_async_context(open_metrics_door(backend))
+        await opened.enter_async_context(presence.shown(backend.cache))
+        await opened.enter_async_context(open_workers(backend, threads=threads, queues=queues, finish_within_s=FINISH_WITHIN_S))
         systemd.notify("READY=1")
         ready()
-        while not ending.is_set():
-            await jobs.take_up(backend)  # of workers that died
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), _LOOK_FOR_ORPHANS_EVERY_S)
+        await ending.wait()
+        _log.info("told to end: nothing more is begun, what runs has %g s", FINISH_WITHIN_S)
+
+
+async def _opened_when_there(opened: AsyncExitStack, settings: ServerSettings, ending: asyncio.Event) -> Backend | None:
+    """The backend, once its database answers and is of this version; None when the process is to end before that."""
+    pause_s = 0.5
+    while not ending.is_set():
+        try:
+            return await opened.enter_async_context(open_backend(settings))
+        except (BackendUnreachableError, StorageError, BusyError) as away:
+            _log.warning("the backend can't be opened yet, the next try is in %g s: %s", pause_s, away.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    return None
 
 
 async def drain(settings: ServerSettings) -> None:
@@ -65,11 +91,17 @@ async def drain(settings: ServerSettings) -> None:
                 await asyncio.wait_for(ending.wait(), _LOOK_EVERY_S)
 
 
-def _told_to_end() -> asyncio.Event:
-    """Set by the signals that ask a process to end."""
+def _told_to_end(*, second_is_final: bool = False) -> asyncio.Event:
+    """Set by the signals that ask a process to end; with *second_is_final* the next one does not wait for anything."""
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told(number: int) -> None:
+        if ending.is_set() and second_is_final:
+            os._exit(128 + number)
+        ending.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(ValueError, RuntimeError):  # only the main thread's loop may
-            loop.add_signal_handler(number, ending.set)
+            loop.add_signal_handler(number, told, number)
     return ending

@@ -6,19 +6,34 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from integ_server.contract.errors import IntegError, ProviderUnavailableError, StorageError
+from integ_server import logs
+from integ_server.contract.errors import BackendUnreachableError, BusyError, IntegError, ProviderUnavailableError, StorageError
 from integ_server.db import storage_error
 from integ_server.models.job import Job
-from integ_server.services import jobs, metadata, sync
+from integ_server.services import achievements, claims, clean_up, jobs, metadata, sync
 from integ_server.services.backend import Backend, StoppingError
 
 BEAT_EVERY_S = 10.0
 _END_WITHIN_S = 5.0
+_LONGEST_PAUSE_S = 10.0
+"""Between two tries to write down what became of a job while the database is away."""
+_UNREACHABLE_PAUSE_S = 2.0
 _log = logging.getLogger("integ.worker")
+
+HANDLERS: Mapping[str, Callable[[Backend, Job], Awaitable[object]]] = {
+    "sync": sync.pull_account,
+    "metadata": metadata.read_due,
+    "achievements": achievements.read_played,
+    "clean-up": clean_up.clean_up,
+}
+"""What does each kind of job; it has to be safe to run twice."""
 
 
 class PutOffError(Exception):
@@ -34,15 +49,21 @@ class Runner:
     One for each backend.
 
     Dramatiq could run async actors on a loop of its own, but a database pool and an httpx client belong to one loop: the app's.
-    So each actor hands its job to that loop. It also lets any number of apps live in one process, and lets an ending
+    So each job is done on that loop. It also lets any number of apps live in one process, and lets an ending
     app stop its jobs at once and give them back.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, handlers: Mapping[str, Callable[[Backend, Job], Awaitable[object]]] = HANDLERS) -> None:
         self._backend = backend
+        self._handlers = handlers
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
         self._beating: asyncio.Task[None] | None = None
+
+    @property
+    def at_work(self) -> int:
+        """How many jobs are being done."""
+        return len(self._tasks)
 
     def do_from_thread(self, job_id: str) -> None:
         """
@@ -53,7 +74,7 @@ class Runner:
         """
         if self._backend.stopping.is_set() or self._loop.is_closed():
             return
-        coroutine = self._tracked(job_id)
+        coroutine = self._by_id(job_id)
         try:
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         except RuntimeError:  # the loop closed between the look and the call; the job waits for the next start
@@ -62,11 +83,27 @@ class Runner:
         with contextlib.suppress(concurrent.futures.CancelledError):
             future.result()
 
-    async def stop(self) -> None:
+    def start(self, job: Job, ended: Callable[[], None]) -> None:
+        """Begin *job*, which this process has claimed; *ended* is called when it is over, however."""
+        task = asyncio.create_task(self._settle(job))
+        self._tasks[task] = job.id
+        self._keep_beating()
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.pop(task, None)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                _log.error("job %s was left as it is", job.id, exc_info=error)
+            ended()
+
+        task.add_done_callback(over)
+
+    async def stop(self, *, finish_within_s: float = 0.0) -> None:
         """
-        Stop what runs, and give it back to whoever comes next: at once, but for a renewed sign-in, which would be lost with the
-        answer, and what is just being written.
+        Wait *finish_within_s* for what runs; then stop it, and give it back to whoever comes next: at once, but for a renewed sign-in,
+        which would be lost with the answer, and what is just being written.
         """
+        if self._tasks and finish_within_s:
+            await asyncio.wait(set(self._tasks), timeout=finish_within_s)
         self._backend.stopping.set()
         running = {*self._tasks, *([self._beating] if self._beating else [])}
         if running:
@@ -75,16 +112,21 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _tracked(self, job_id: str) -> None:
+    async def _by_id(self, job_id: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._tasks[task] = job_id
+        self._keep_beating()
+        try:
+            job = await jobs.claim(self._backend, job_id)
+            if job is not None:
+                await self._settle(job)
+        finally:
+            self._tasks.pop(task, None)
+
+    def _keep_beating(self) -> None:
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat())
-        try:
-            await self._do(job_id)
-        finally:
-            self._tasks.discard(task)
 
     async def _beat(self) -> None:
         """Show the jobs' other processes that this one lives, while it has something to do."""
@@ -93,56 +135,87 @@ class Runner:
                 await asyncio.wait_for(self._backend.stopping.wait(), BEAT_EVERY_S)
                 return
             try:
-                await jobs.beat(self._backend)
-            except DBAPIError as error:
-                _log.warning("the database did not take a heartbeat: %s", type(error.orig).__name__)
+                if self._backend.settings.is_embedded:
+                    await jobs.beat(self._backend)
+                else:
+                    await claims.beat(self._backend, list(self._tasks.values()))
+            except (DBAPIError, IntegError) as error:
+                _log.warning("the database did not take a heartbeat: %s", type(error).__name__)
 
-    async def _do(self, job_id: str) -> None:
-        job, is_cancelled = None, False
+    async def _settle(self, job: Job) -> None:
+        """Do *job*, and write down what became of it."""
+        logs.request_id.set(job.request_id)
+        is_cancelled, backend = False, self._backend
         try:
-            job = await jobs.claim(self._backend, job_id)
-            if job is None:
-                return
-            if job.kind == "sync":
-                await sync.pull_account(self._backend, job)
-            else:
-                await metadata.read_due(self._backend, job)
+            await self._handlers[job.kind](backend, job)
         except StoppingError:
-            await jobs.hand_back(self._backend, job_id)
+            await self._written(lambda: jobs.hand_back(backend, job.id))
         except asyncio.CancelledError:
             is_cancelled = True  # and out of here first: while the exception lives, so may a transaction that holds the lock
+        except jobs.CancelledError:
+            await self._written(lambda: jobs.end_cancelled(backend, job.id))
         except jobs.ClaimLostError:
-            _log.info("job %s was taken over by another process", job_id)
-        except ProviderUnavailableError as busy:
-            assert job is not None
-            pause_s = self._pause_after(job, busy)
-            if pause_s is None:
-                await jobs.fail(self._backend, job_id, busy)
-                return
-            await jobs.put_off(self._backend, job_id, "waiting")
-            raise PutOffError(str(busy), pause_s) from busy
+            _log.info("job %s was taken over by another process", job.id)
+        except BackendUnreachableError as away:
+            _log.warning("job %s begins again when the backend's own parts answer: %s", job.id, away.message)
+            await self._written(lambda: claims.put_off(backend, job.id, "waiting", _UNREACHABLE_PAUSE_S))
+        except (ProviderUnavailableError, BusyError) as busy:
+            await self._wait(job, busy)
         except IntegError as error:
-            await jobs.fail(self._backend, job_id, error)
+            await self._failed(job, error)
         except DBAPIError as error:
-            await self._fail_on_database(job_id, error)
+            await self._fail_on_database(job, error)
         except Exception as error:
-            _log.exception("job %s ended with a bug", job_id)
-            await jobs.fail(self._backend, job_id, IntegError(f"an unexpected {type(error).__name__} ended the job", hint="see the log"))
+            _log.exception("job %s ended with a bug", job.id)
+            await self._failed(job, IntegError(f"an unexpected {type(error).__name__} ended the job", hint="see the log"))
 
         if is_cancelled:
-            await jobs.hand_back(self._backend, job_id)
+            await jobs.hand_back(backend, job.id)
             raise asyncio.CancelledError
 
-    async def _fail_on_database(self, job_id: str, error: DBAPIError) -> None:
+    async def _wait(self, job: Job, busy: IntegError) -> None:
+        """
+        Raises:
+            PutOffError: In process a message is to come again; elsewhere the row says when.
+        """
+        pause_s = self._pause_after(job, busy)
+        if pause_s is None:
+            await self._failed(job, busy)
+        elif self._backend.settings.is_embedded:
+            await jobs.put_off(self._backend, job.id, "waiting")
+            raise PutOffError(str(busy), pause_s) from busy
+        else:
+            scattered_s = pause_s + random.random() * min(pause_s, 5.0)  # so that those who wait for the same do not come back together
+            await self._written(lambda: claims.put_off(self._backend, job.id, "waiting", scattered_s))
+
+    async def _failed(self, job: Job, error: IntegError) -> None:
+        await self._written(lambda: jobs.fail(self._backend, job.id, error))
+
+    async def _written(self, step: Callable[[], Awaitable[Any]]) -> None:
+        """Do *step* once the database takes it. When this backend ends first, the job is found as one whose process died."""
+        pause_s = 0.5
+        while True:
+            try:
+                await step()
+                return
+            except (BackendUnreachableError, BusyError) as away:
+                if self._backend.stopping.is_set():
+                    return
+                _log.warning("what became of a job can't be written down yet: %s", away.message)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._backend.stopping.wait(), pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    async def _fail_on_database(self, job: Job, error: DBAPIError) -> None:
         """A full disk may not even take the note that it is full; then the job stays, and is taken up by the next start."""
-        _log.error("the database failed in job %s: %s", job_id, type(error.orig).__name__, exc_info=error)
+        _log.error("the database failed in job %s: %s", job.id, type(error.orig).__name__, exc_info=error)
         told = storage_error(error) or StorageError("the database refused what was to be stored", hint="see the log")
         try:
-            await jobs.fail(self._backend, job_id, told)
+            await self._failed(job, told)
         except DBAPIError:
-            _log.error("and it does not take the failure of job %s either", job_id)
+            _log.error("and it does not take the failure of job %s either", job.id)
 
-    def _pause_after(self, job: Job, busy: ProviderUnavailableError) -> float | None:
+    def _pause_after(self, job: Job, busy: IntegError) -> float | None:
         """How long to wait before another try; None when that would be longer than this backend waits."""
         pause_s = busy.retry_after_s if busy.retry_after_s is not None else 2.0 ** min(job.attempts - 1, 7)
         waited_s = (datetime.now(UTC) - job.started_at).total_seconds() if job.started_at else 0.0

@@ -73,7 +73,7 @@ async def test_a_job_is_sent_after_the_commit_and_never_when_it_is_undone(sqlite
     async with player_on(sqlite_url, {"fake": fake_store(shelf)}) as player:
         await player.sign_in("fake", "ann")
         sent: list[str] = []
-        player.backend.send = lambda kind, job_id, delay: sent.append(job_id)
+        player.backend.send = lambda kind, queue, job_id, delay: sent.append(job_id)
         with pytest.raises(RuntimeError):
             async with player.backend.db.writing.begin() as session:
                 await jobs.begin(player.backend, session, kind="sync", subject="sync/1", user_id="local", provider="fake", account_id=1)

@@ -1,0 +1,162 @@
+"""
+Which job a worker begins next. The rows are the truth: a message only says that there may be one, and none is missed without it.
+
+Each user's jobs take turns with everybody else's: whoever got one begun goes to the back of the line with the rest, and has at
+most `MOST_AT_ONCE` under way. Rows that another worker looks at are passed over, so that any number of workers can ask at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, case, func, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from integ_server.contract.errors import IntegError, to_envelope
+from integ_server.models.columns import Moment
+from integ_server.models.job import Job
+from integ_server.models.tables import jobs
+from integ_server.services import events, owner
+from integ_server.services.backend import Backend
+from integ_server.services.queues import Queue, turn
+from integ_server.services.rows import among
+
+MOST_AT_ONCE = 4
+"""Jobs of one user under way, over all workers; two that are claimed at the same instant may make it one more."""
+MOST_ATTEMPTS = 20
+"""A job that was begun so often without an end has killed its worker, or will not come to one."""
+CALM_ATTEMPTS = 3
+"""A job whose worker died is begun again at once so often; from then on with growing pauses, for it may be what kills them."""
+LONGEST_CALM_S = 300
+_LOOKED_AT = 1_000
+"""Of the line's beginning: however long it is, a look costs the same."""
+_RELEASED_AT_ONCE = 200
+
+
+async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> list[Job]:
+    """Up to *most* jobs, at most one a user, which are this process's from now on; ask again until there are none."""
+    now = datetime.now(UTC)
+    async with backend.db.writing.begin() as session:
+        found = (await session.execute(_next(queues, now, most))).all()
+        if not found:
+            return []
+        places = {row.id: at for at, row in enumerate(found)}
+        values: dict[str, Any] = {
+            "state": "running",
+            "owner": owner.this_process(),
+            "heartbeat_at": now,
+            "attempts": jobs.c.attempts + 1,
+            "started_at": func.coalesce(jobs.c.started_at, literal(now, Moment)),
+            "due_at": None,
+            "stage": "",
+            "done": 0,
+            "total": None,
+        }
+        begin = update(Job).where(among(session, jobs.c.id, list(places))).values(values).returning(Job)
+        begun = (await session.execute(begin, execution_options={"synchronize_session": False})).scalars().all()
+        await _send_to_the_back(session, sorted({row.user_id for row in found if row.user_id is not None}), now)
+        for job in begun:
+            events.job_changed(session, job.id)
+    return sorted(begun, key=lambda job: places[job.id])
+
+
+def _next(queues: Collection[Queue], now: datetime, most: int) -> Select[Any]:
+    facts = jobs.c.id, jobs.c.user_id, jobs.c.turn_at, jobs.c.created_at
+    waits = [jobs.c.state == "queued", jobs.c.owner.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)]
+    if len(queues) < len(Queue):
+        waits.append(jobs.c.queue.in_(sorted(queues)))
+    line = select(*facts).where(*waits).order_by(jobs.c.turn_at, jobs.c.created_at, jobs.c.id).limit(_LOOKED_AT).subquery()
+    by_user = func.row_number().over(
+        partition_by=func.coalesce(line.c.user_id, line.c.id), order_by=(line.c.turn_at, line.c.created_at, line.c.id)
+    )
+    ranked = select(line.c.id, by_user.label("nth")).subquery()
+    other = jobs.alias("other")
+    under_way = select(func.count()).where(other.c.state == "running", other.c.user_id == jobs.c.user_id).scalar_subquery()
+    return (
+        select(jobs.c.id, jobs.c.user_id)
+        .join(ranked, ranked.c.id == jobs.c.id)
+        .where(ranked.c.nth == 1, jobs.c.state == "queued", or_(jobs.c.user_id.is_(None), under_way < MOST_AT_ONCE))
+        .order_by(jobs.c.turn_at, jobs.c.created_at, jobs.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True, of=jobs)
+    )
+
+
+async def _send_to_the_back(session: AsyncSession, users: Sequence[str], now: datetime) -> None:
+    """What else the users have waiting comes after everybody who has asked by now; rows that somebody is at are left where they are."""
+    if not users:
+        return
+    waiting = select(jobs.c.id).where(jobs.c.state == "queued", among(session, jobs.c.user_id, users)).with_for_update(skip_locked=True)
+    behind = _turn_of_each(now + timedelta(seconds=1))
+    await session.execute(update(jobs).where(jobs.c.id.in_(waiting), jobs.c.turn_at < behind).values(turn_at=behind))
+
+
+def _turn_of_each(asked_at: datetime) -> Any:
+    turns = {each.value: literal(turn(each, asked_at), Moment) for each in Queue}
+    return case(*((jobs.c.queue == name, moment) for name, moment in turns.items()), else_=turns[Queue.LATER])
+
+
+async def put_off(backend: Backend, job_id: str, stage: str, pause_s: float) -> None:
+    """Back into the line, for whoever is free in *pause_s* seconds: nobody holds it meanwhile."""
+    due_at = datetime.now(UTC) + timedelta(seconds=pause_s + 0.999)  # moments are whole seconds, and none is too early
+    async with backend.db.writing.begin() as session:
+        await session.execute(
+            update(jobs).where(*mine(job_id)).values(state="queued", stage=stage, owner=None, due_at=due_at, turn_at=_turn_of_each(due_at))
+        )
+        events.job_changed(session, job_id)
+
+
+def mine(job_id: str) -> tuple[Any, ...]:
+    """That the job is still this process's to do."""
+    return jobs.c.id == job_id, jobs.c.owner == owner.this_process(), jobs.c.state == "running"
+
+
+async def beat(backend: Backend, job_ids: Sequence[str]) -> None:
+    """
+    Show that these jobs are being done. One that is just being written is passed over; nobody else can take that one either.
+
+    A job that was claimed with the answer lost on its way is not among them, and so is found by `release_orphans`.
+    """
+    async with backend.db.writing.begin() as session:
+        held = select(jobs.c.id).where(among(session, jobs.c.id, job_ids), jobs.c.state == "running", jobs.c.owner == owner.this_process())
+        ids = held.with_for_update(skip_locked=True)
+        await session.execute(update(jobs).where(jobs.c.id.in_(ids)).values(heartbeat_at=datetime.now(UTC)))
+
+
+async def release_orphans(backend: Backend) -> list[str]:
+    """Put jobs whose workers died back into the line, and end those that died too often; the ids of those that are to be done."""
+    now = datetime.now(UTC)
+    stale = now - owner.STALE_AFTER
+    async with backend.db.reading() as session:
+        query = select(jobs.c.owner, func.min(jobs.c.heartbeat_at)).where(jobs.c.state == "running").group_by(jobs.c.owner)
+        holders = (await session.execute(query)).all()
+    dead = [holder for holder, _ in holders if holder is not None and not owner.is_alive(holder, now, own_machine=False)]
+    if not dead and all(oldest_sign is not None and oldest_sign >= stale for _, oldest_sign in holders):
+        return []
+    async with backend.db.writing.begin() as session:
+        is_orphan = or_(jobs.c.heartbeat_at.is_(None), jobs.c.heartbeat_at < stale, among(session, jobs.c.owner, dead))
+        orphans = select(Job).where(jobs.c.state == "running", is_orphan).order_by(jobs.c.created_at).limit(_RELEASED_AT_ONCE)
+        released = [job for job in (await session.execute(orphans.with_for_update(skip_locked=True))).scalars() if release(job, now)]
+        for job in released:
+            job.owner = None
+        for job in session.dirty:
+            events.job_changed(session, job.id)
+        await session.flush()
+    return [job.id for job in released]
+
+
+def release(job: Job, now: datetime) -> bool:
+    """Make *job*, whose process died, wait again; False when it ends here instead."""
+    if job.cancelled_at is not None:
+        job.state, job.stage, job.finished_at = "cancelled", "", now
+    elif job.attempts >= MOST_ATTEMPTS:
+        error = IntegError("this job was begun many times and never came to an end", hint="integ sync")
+        job.state, job.error, job.finished_at = "failed", to_envelope(error), now
+    else:
+        job.state, job.stage, job.heartbeat_at = "queued", "", now
+        if job.attempts > CALM_ATTEMPTS:
+            job.due_at = now + timedelta(seconds=min(2.0**job.attempts, LONGEST_CALM_S))
+        return True
+    return False
