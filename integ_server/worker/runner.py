@@ -17,7 +17,7 @@ from integ_server import logs
 from integ_server.contract.errors import BackendUnreachableError, BusyError, IntegError, ProviderUnavailableError, StorageError
 from integ_server.db import storage_error
 from integ_server.models.job import Job
-from integ_server.services import achievements, claims, clean_up, jobs, metadata, sync
+from integ_server.services import achievements, claims, clean_up, jobs, metadata, proton_catalogue, proton_mirror, sync
 from integ_server.services.backend import Backend, StoppingError
 
 BEAT_EVERY_S = 10.0
@@ -31,6 +31,8 @@ HANDLERS: Mapping[str, Callable[[Backend, Job], Awaitable[object]]] = {
     "sync": sync.pull_account,
     "metadata": metadata.read_due,
     "achievements": achievements.read_played,
+    "proton-feed": proton_catalogue.read_feeds,
+    "proton-mirror": proton_mirror.fetch,
     "clean-up": clean_up.clean_up,
 }
 """What does each kind of job; it has to be safe to run twice."""
@@ -143,53 +145,65 @@ class Runner:
                 _log.warning("the database did not take a heartbeat: %s", type(error).__name__)
 
     async def _settle(self, job: Job) -> None:
-        """Do *job*, and write down what became of it."""
+        """Do *job*, write down what became of it, and count it."""
         logs.request_id.set(job.request_id)
-        is_cancelled, backend = False, self._backend
+        metrics = self._backend.metrics
+        counted: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if metrics is None else metrics.job(job.kind)
+        with counted as ended:
+            ended.append(await self._do(job))
+
+    async def _do(self, job: Job) -> str:
+        """The state that the job is in afterwards."""
+        backend = self._backend
         try:
             await self._handlers[job.kind](backend, job)
+            return "done"
         except StoppingError:
             await self._written(lambda: jobs.hand_back(backend, job.id))
+            return "queued"
         except asyncio.CancelledError:
-            is_cancelled = True  # and out of here first: while the exception lives, so may a transaction that holds the lock
+            pass  # out of here first: while the exception lives, so may a transaction that holds the lock
         except jobs.CancelledError:
             await self._written(lambda: jobs.end_cancelled(backend, job.id))
+            return "cancelled"
         except jobs.ClaimLostError:
             _log.info("job %s was taken over by another process", job.id)
+            return "dropped"
         except BackendUnreachableError as away:
             _log.warning("job %s begins again when the backend's own parts answer: %s", job.id, away.message)
             await self._written(lambda: claims.put_off(backend, job.id, "waiting", _UNREACHABLE_PAUSE_S))
+            return "queued"
         except (ProviderUnavailableError, BusyError) as busy:
-            await self._wait(job, busy)
+            return await self._wait(job, busy)
         except IntegError as error:
-            await self._failed(job, error)
+            return await self._failed(job, error)
         except DBAPIError as error:
-            await self._fail_on_database(job, error)
+            return await self._fail_on_database(job, error)
         except Exception as error:
             _log.exception("job %s ended with a bug", job.id)
-            await self._failed(job, IntegError(f"an unexpected {type(error).__name__} ended the job", hint="see the log"))
+            return await self._failed(job, IntegError(f"an unexpected {type(error).__name__} ended the job", hint="see the log"))
 
-        if is_cancelled:
-            await jobs.hand_back(backend, job.id)
-            raise asyncio.CancelledError
+        await jobs.hand_back(backend, job.id)
+        raise asyncio.CancelledError
 
-    async def _wait(self, job: Job, busy: IntegError) -> None:
+    async def _wait(self, job: Job, busy: IntegError) -> str:
         """
         Raises:
             PutOffError: In process a message is to come again; elsewhere the row says when.
         """
         pause_s = self._pause_after(job, busy)
         if pause_s is None:
-            await self._failed(job, busy)
-        elif self._backend.settings.is_embedded:
+            return await self._failed(job, busy)
+        if self._backend.settings.is_embedded:
             await jobs.put_off(self._backend, job.id, "waiting")
             raise PutOffError(str(busy), pause_s) from busy
-        else:
-            scattered_s = pause_s + random.random() * min(pause_s, 5.0)  # so that those who wait for the same do not come back together
-            await self._written(lambda: claims.put_off(self._backend, job.id, "waiting", scattered_s))
+        scattered_s = pause_s + random.random() * min(pause_s, 5.0)  # so that those who wait for the same do not come back together
+        await self._written(lambda: claims.put_off(self._backend, job.id, "waiting", scattered_s))
+        return "queued"
 
-    async def _failed(self, job: Job, error: IntegError) -> None:
+    async def _failed(self, job: Job, error: IntegError) -> str:
         await self._written(lambda: jobs.fail(self._backend, job.id, error))
+        return "failed"
 
     async def _written(self, step: Callable[[], Awaitable[Any]]) -> None:
         """Do *step* once the database takes it. When this backend ends first, the job is found as one whose process died."""
@@ -206,14 +220,15 @@ class Runner:
                 await asyncio.wait_for(self._backend.stopping.wait(), pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _fail_on_database(self, job: Job, error: DBAPIError) -> None:
+    async def _fail_on_database(self, job: Job, error: DBAPIError) -> str:
         """A full disk may not even take the note that it is full; then the job stays, and is taken up by the next start."""
         _log.error("the database failed in job %s: %s", job.id, type(error.orig).__name__, exc_info=error)
         told = storage_error(error) or StorageError("the database refused what was to be stored", hint="see the log")
         try:
-            await self._failed(job, told)
+            return await self._failed(job, told)
         except DBAPIError:
             _log.error("and it does not take the failure of job %s either", job.id)
+            return "dropped"
 
     def _pause_after(self, job: Job, busy: IntegError) -> float | None:
         """How long to wait before another try; None when that would be longer than this backend waits."""
