@@ -33,6 +33,11 @@ class Vault:
             self._keys.setdefault(key_id or hashlib.sha256(b"integ/key-id/1" + key).hexdigest()[:12], AESGCM(key))
         self._newest = next(iter(self._keys))
 
+    @property
+    def newest_mark(self) -> str:
+        """What every text begins with that the newest key sealed."""
+        return f"v1.{self._newest}."
+
     def seal(self, text: str, about: str) -> str:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._keys[self._newest].encrypt(nonce, text.encode(), about.encode())

@@ -148,5 +148,10 @@ async def _keep(backend: Backend, account: Account, fresh: Credentials) -> None:
         await session.execute(same.values(**values))
 
 
+def sealed_about(column: str, provider: str, account: str) -> str:
+    """What a sealed text of the accounts' table is bound to."""
+    return f"accounts.{column}/{provider}:{account}"
+
+
 def _about(column: str, account: Account) -> str:
-    return f"accounts.{column}/{account.provider}:{account.account}"
+    return sealed_about(column, account.provider, account.account)
