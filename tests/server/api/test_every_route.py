@@ -16,6 +16,7 @@ import httpx
 from fastapi import routing
 from fastapi.dependencies.models import Dependant
 
+from integ_server.api import page_session
 from integ_server.app import create_app
 from integ_server.contract.scopes import ALL_SCOPES, Scope
 from integ_server.services import sync
@@ -26,8 +27,6 @@ from tests.server.conftest import KEY, OpenServed, Player, Served
 PUBLIC = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
-    ("GET", "/docs/oauth2-redirect"),
-    ("GET", "/redoc"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),  # asks for this machine, or for a token of its own
@@ -36,6 +35,7 @@ PUBLIC = {
     ("POST", "/auth/refresh"),  # brings its own proof
     ("POST", "/auth/device"),
     ("POST", "/auth/device/token"),
+    ("GET", "/pages/{name}"),  # what the pages are drawn with
 }
 """What answers whoever asks."""
 ANY_SCOPE = {("POST", "/auth/logout")}
@@ -52,6 +52,8 @@ class Found:
     path: str
     scope: Scope | None
     parameters: tuple[str, ...]
+    is_page: bool
+    """For browsers: it knows them by a cookie, and takes forms of its own pages only."""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -69,6 +71,11 @@ def scopes_of(dependant: Dependant) -> Iterator[Scope]:
         yield from scopes_of(each)
 
 
+def is_page(dependant: Dependant) -> bool:
+    asked = dependant.dependencies
+    return any(getattr(each.call, "__module__", "") == page_session.__name__ or is_page(each) for each in asked)
+
+
 def every_route() -> list[Found]:
     app = create_app(ServerSettings(database_url="sqlite+aiosqlite:////x", secret_key=KEY), stores={})
     found = []
@@ -78,7 +85,8 @@ def every_route() -> list[Found]:
         assert len(scopes) <= 1, f"{route.path} asks for several scopes: {scopes}"
         parameters = tuple(each.name for each in dependant.path_params) if dependant else ()
         for method in sorted((route.methods or {"GET"}) - {"HEAD", "OPTIONS"}):
-            found.append(Found(method, str(route.path), scopes[0] if scopes else None, parameters))
+            page = dependant is not None and is_page(dependant)
+            found.append(Found(method, str(route.path), scopes[0] if scopes else None, parameters, page))
     assert len(found) > 20
     return found
 
@@ -123,9 +131,13 @@ async def a_world(open_served: OpenServed) -> World:
     async with asyncio.timeout(20):
         while (await ann.get(f"/jobs/{job_id}")).json()["data"]["state"] != "done":
             await asyncio.sleep(0.02)
+    noted = await ann.put("/games/fake:1/preferences", json={"notes": f"finish it {MARK}", "tags": [f"tag-{MARK}"]})
+    assert noted.status_code == 200, noted.text
     ids = {
         "provider": "fake",
         "key": "fake:1",
+        "version": "GE-Proton9-1",
+        "name": "page.css",
         "job_id": job_id,
         "session_id": tokens.session_id,
         "token_id": (await served.new_personal_token(user)).id,
@@ -134,7 +146,7 @@ async def a_world(open_served: OpenServed) -> World:
 
 
 def test_every_route_asks_for_a_scope_or_is_known_to_be_public() -> None:
-    open_ones = {each.name for each in ROUTES if each.scope is None}
+    open_ones = {each.name for each in ROUTES if each.scope is None and not each.is_page}
     assert open_ones == PUBLIC | ANY_SCOPE
 
 
@@ -147,11 +159,26 @@ async def test_nobody_is_refused_everywhere(open_served: OpenServed) -> None:
     for token in (None, "integ_pat_" + "A" * 43, "e30.e30.e30"):
         http = await world.served.http(token)
         for route in ROUTES:
-            if route.name in PUBLIC:
+            if route.name in PUBLIC or route.is_page:
                 continue
             answer = await http.request(route.method, route.at(world.ids), json={})
             assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedInError"), route
             assert MARK not in answer.text
+
+
+async def test_a_browser_that_nobody_knows_sees_nothing_of_anybody_and_no_form_but_our_own_is_taken(open_served: OpenServed) -> None:
+    world = await a_world(open_served)
+    before = await world.state()
+    pages = [each for each in ROUTES if each.is_page]
+    assert {each.method for each in pages} == {"GET", "POST"} and not [each for each in pages if each.scope is not None]
+    for route in pages:
+        for cookies in ({}, {"__Host-integ": "A" * 43}):
+            http = await world.served.http()
+            http.cookies.update(cookies)
+            answer = await http.request(route.method, route.at(world.ids), data={"form_key": "made up"} if route.method == "POST" else None)
+            assert answer.status_code < 500 and MARK not in answer.text, route
+            assert answer.status_code == 403 or route.method == "GET", route
+    assert await world.state() == before
 
 
 async def test_a_scope_that_is_too_narrow_is_refused_by_its_name_and_the_right_one_is_enough(open_served: OpenServed) -> None:
