@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.progress import Report, unheard
 from integ_runtime.settings import RuntimeSettings, shown_address
+from integ_server.contract.errors import UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.accounts import Accounts
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from integ_runtime.client.api import ApiClient
     from integ_runtime.content.games import Games
     from integ_runtime.content.installed import InstalledGames
+    from integ_runtime.device_login import DeviceLogin
     from integ_runtime.doctor import Check
     from integ_runtime.launch.launcher import Launcher
     from integ_runtime.proton.store import ProtonStore
+    from integ_runtime.session_store import SessionStore
     from integ_runtime.steam.library import SteamFiles
     from integ_runtime.syncing import SyncOutcome
 
@@ -45,12 +48,49 @@ class Runtime:
                 from integ_runtime.client.api import ApiClient
                 from integ_runtime.client.transport import open_http
 
-                self._api = ApiClient(await self._opened.enter_async_context(open_http(self.settings)))
+                self._api = ApiClient(await self._opened.enter_async_context(open_http(self.settings, self.session_store)))
         return self._api
 
     @cached_property
     def library(self) -> LibraryCache:
         return LibraryCache(self.paths.cache_db)
+
+    @cached_property
+    def session_store(self) -> SessionStore | None:
+        """Where the sign-in to the backend is kept; None when it is embedded, which needs none."""
+        if self.settings.backend_url is None:
+            return None
+        from integ_runtime.session_store import SessionStore
+
+        return SessionStore(self.paths, self.settings.backend_url)
+
+    @property
+    def has_backend(self) -> bool:
+        """Whether there is a backend for many, rather than the one in this process."""
+        return self.settings.backend_url is not None
+
+    @property
+    def has_device_login(self) -> bool:
+        """Whether this device is, or could be, signed in to a backend for many."""
+        return self.session_store is not None and not self.settings.token
+
+    async def needs_device_login(self) -> bool:
+        """Whether nothing works before `device` signs in."""
+        return self.has_device_login and not await self.device.is_signed_in()
+
+    @cached_property
+    def device(self) -> DeviceLogin:
+        """
+        Raises:
+            UsageError: The backend is embedded, or a personal token says who is asking.
+        """
+        from integ_runtime.device_login import DeviceLogin
+
+        if self.session_store is None:
+            raise UsageError("there is no backend to sign in to: Integ runs by itself", hint="integ config set backend_url https://…")
+        if self.settings.token:
+            raise UsageError("a personal token is set, which says already who you are", hint="unset INTEG_TOKEN")
+        return DeviceLogin(self.api, self.session_store, self.library)
 
     @cached_property
     def accounts(self) -> Accounts:
@@ -129,14 +169,21 @@ class Runtime:
     async def status(self) -> dict[str, Any]:
         """As `integ status --json` prints it."""
         known = await (await self.api()).sync_status()
-        backend, upstream = self.settings.backend_url, self.settings.upstream_url
+        upstream = self.settings.upstream_url
         return {
-            "backend": shown_address(backend) if backend else "embedded",
+            **await self.who(),
             "upstream_url": shown_address(upstream) if upstream else None,
             "accounts": [account.model_dump(mode="json") for account in known.accounts],
             "jobs": [job.model_dump(mode="json") for job in known.jobs],
             "cache_revision": await self.library.revision(),
         }
+
+    async def who(self) -> dict[str, Any]:
+        """The `backend`, and the name of the `user` who is signed in there; an embedded one has a single user without a name."""
+        backend = self.settings.backend_url
+        if backend is None:
+            return {"backend": "embedded", "user": None}
+        return {"backend": shown_address(backend), "user": (await (await self.api()).me()).name}
 
     async def doctor(self) -> list[Check]:
         """What is missing on this machine."""

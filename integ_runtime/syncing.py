@@ -62,6 +62,7 @@ async def run_sync(
 
     An account's own failure stands in the outcome; see `SyncOutcome.raise_if_failed`.
     """
+    await library.belong_to(await api.owner())  # before anything fails: another user's games are not to be seen meanwhile
     jobs = await api.start_sync(providers, full=full)
     told: dict[str, JobInfo] = {}
     waiting = {job.id for job in jobs}

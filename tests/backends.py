@@ -1,19 +1,35 @@
-"""A backend for many as its admin runs it: `integ migrate`, `integ serve` and `integ worker` as processes of their own."""
+"""
+A backend for many as its admin runs it: `integ migrate`, `integ serve` and `integ worker` as processes of their own; and what its
+players do there, by the services themselves, on the same database and Redis.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from integ_server.auth import device
+from integ_server.auth import tokens as personal_tokens
+from integ_server.auth.caller import Caller
+from integ_server.contract.scopes import ALL_SCOPES
+from integ_server.contract.sessions import TokenRequest
+from integ_server.opening import open_backend
+from integ_server.services import users
+from integ_server.services.backend import Backend
+from integ_server.settings import ServerSettings
+
+T = TypeVar("T")
 SECRET_KEY = "k1:0123456789abcdef0123456789abcdef"
 
 
@@ -84,6 +100,40 @@ class Served:
         self.port = int(str(self.programs[0].data["address"]).rpartition(":")[2])
         if "INTEG_REDIS_URL" in self.environ:
             self.programs.append(Program(self.folder, self.environ, "worker"))
+
+    def new_user(self, name: str = "Ann") -> str:
+        async def work(backend: Backend) -> str:
+            async with backend.db.writing.begin() as session:
+                return await users.make_user(session, name)
+
+        return self._do(work)
+
+    def say_yes(self, user_code: str, user_id: str) -> None:
+        """What the player says on the page of the device login."""
+        self._do(lambda backend: device.approve(backend, user_code, user_id, address="127.0.0.1"))
+
+    def say_no(self, user_code: str) -> None:
+        self._do(lambda backend: device.deny(backend, user_code, address="127.0.0.1"))
+
+    def new_token(self, user_id: str) -> str:
+        """A personal token of the user's, for everything."""
+
+        async def work(backend: Backend) -> str:
+            async with backend.db.writing.begin() as session:
+                wanted = TokenRequest(name="a test", scopes=sorted(ALL_SCOPES))
+                return (await personal_tokens.make(session, Caller(user_id, ALL_SCOPES), wanted)).token
+
+        return self._do(work)
+
+    def _do(self, work: Callable[[Backend], Coroutine[Any, Any, T]]) -> T:
+        names = {name.lower().removeprefix("integ_"): value for name, value in self.environ.items()}
+
+        async def inside() -> T:
+            async with open_backend(ServerSettings.model_validate(names), {}) as backend:
+                return await work(backend)
+
+        with ThreadPoolExecutor(1) as thread:  # the caller may have a loop of its own
+            return thread.submit(asyncio.run, inside()).result()
 
     def stop(self) -> None:
         for program in self.programs:

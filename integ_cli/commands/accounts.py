@@ -11,21 +11,24 @@ from typer import Argument, Option
 
 from integ_cli import session
 from integ_cli.context import output
+from integ_cli.device_board import sign_device_in
 from integ_cli.layout import account_state, day
 from integ_cli.output import Output, read_stdin_secret
 from integ_cli.traits import command
-from integ_server.contract.errors import UsageError
+from integ_server.contract.errors import AccountNotFoundError, NotSignedInError, UsageError
 
 if TYPE_CHECKING:
+    from integ_runtime.device_login import SignedInDevice
     from integ_runtime.runtime import Runtime
     from integ_server.contract.sign_in import SignInPending
-    from integ_server.contract.types import ProviderInfo, SignedIn
+    from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn
 
 
 @command(
     "integ login gog",
     "integ login steam",
     "integ login steam --qr",
+    "integ login --device",
     "integ login steam --steam-id 76561197960287930 --api-key-stdin < key.txt",
     "wl-paste | integ login gog --code-stdin",
 )
@@ -39,17 +42,29 @@ def login(
     api_key_stdin: Annotated[bool, Option("--api-key-stdin", help="Read your Web API key from stdin")] = False,
     code_stdin: Annotated[bool, Option("--code-stdin", help="Read the landing page's address, or the code in it, from stdin")] = False,
     qr: Annotated[bool, Option("--qr", help="Show a code for the store's app on your phone; takes no Web API key")] = False,
+    device: Annotated[
+        bool, Option("--device", help="Sign this device in to the backend that INTEG_BACKEND_URL names, by a code for any browser")
+    ] = False,
     no_browser: Annotated[bool, Option("--no-browser", help="Print the address instead of opening it")] = False,
 ) -> None:
-    """Sign in to a store; several accounts of one store are welcome."""
+    """
+    Sign in to a store; several accounts of one store are welcome.
+
+    With a backend for many and nobody signed in to it, integ login is integ login --device.
+    """
     out = output()
+    alone = provider is None and account is None and not (api_key_stdin or code_stdin or qr)
+    if device and not alone:
+        raise UsageError("--device signs in to the backend and stands alone; the stores come after", hint="integ login --device")
     if api_key_stdin and code_stdin:
         raise UsageError("only one of --api-key-stdin and --code-stdin can read stdin", hint="integ login --help")
     if qr and (api_key_stdin or code_stdin or account is not None):
         raise UsageError("with --qr the phone says whose account it is: it stands alone", hint="integ login steam --qr")
     given = read_stdin_secret("key" if api_key_stdin else "code") if api_key_stdin or code_stdin else ""
 
-    async def work(runtime: Runtime) -> SignedIn:
+    async def work(runtime: Runtime) -> SignedIn | SignedInDevice:
+        if device or (alone and await runtime.needs_device_login()):
+            return await sign_device_in(out, runtime, lambda address: not no_browser and open_page(address))
         known = await runtime.accounts.providers()
         if qr:
             known = [each for each in known if "qr" in each.ways]
@@ -66,9 +81,19 @@ def login(
         return await ask.as_it_fits(account)
 
     signed_in = session.run(out, work)
-    shown = f"Signed in to {signed_in.provider} as {signed_in.display_name or signed_in.account}."
-    out.result("login", signed_in.model_dump(mode="json"), shown)
+    data = _signed_in_data(signed_in)
+    where = "this backend" if data["provider"] == "integ" else data["provider"]
+    out.result("login", data, f"Signed in to {where} as {data['display_name'] or data['account']}.")
     out.note("Next: integ sync")
+
+
+def _signed_in_data(signed_in: SignedIn | SignedInDevice) -> dict[str, Any]:
+    from integ_server.contract.types import SignedIn
+
+    if isinstance(signed_in, SignedIn):
+        return signed_in.model_dump(mode="json")
+    user = signed_in.user
+    return {"provider": "integ", "account": user.id, "display_name": user.name, "kept_in": signed_in.place}
 
 
 class _SignIn:
@@ -93,7 +118,8 @@ class _SignIn:
         ways = [way.value for way in self._store.ways]
         if "api_key" not in ways:
             raise UsageError(f"{self._store.title} takes no API key", hint=f"integ login {self._store.slug}")
-        account = account or self._local_steam_user()
+        if account is None and not self._runtime.has_backend:  # one for many takes nobody's word for an account: the page proves it
+            account = self._local_steam_user()
         if account is None and "openid" in ways:
             return await self._by_page(key)
         if account is None:
@@ -180,39 +206,64 @@ def _asked_store(out: Output, known: list[ProviderInfo]) -> str:
     return known[out.choose("Sign in to which store?", [each.title for each in known])].slug
 
 
-@command("integ logout gog", "integ logout --all --yes", asks=True)
+@command("integ logout gog", "integ logout --device", "integ logout --all --yes", asks=True)
 def logout(
     provider: Annotated[str | None, Argument(help="The store", metavar="PROVIDER", show_default=False)] = None,
     account: Annotated[str | None, Option(help="Only this account of the store", metavar="ID")] = None,
-    everything: Annotated[bool, Option("--all", help="Sign out of every store")] = False,
+    everything: Annotated[bool, Option("--all", help="Sign out of every store, and this device out of the backend")] = False,
+    device: Annotated[bool, Option("--device", help="Sign this device out of the backend; the stores stay with your user there")] = False,
 ) -> None:
-    """Sign out of a store; its games leave the list, what is installed stays."""
+    """Sign out of a store, or of a backend for many; its games leave the list, what is installed stays."""
     out = output()
-    if (provider is None) != everything:
-        raise UsageError("name one store, or say --all", hint="integ logout gog")
-    whom = "every store" if everything else f"{provider}, account {account}" if account else str(provider)
+    if [provider is not None, everything, device].count(True) != 1 or (account is not None and provider is None):
+        raise UsageError("name one store, or say --device or --all", hint="integ logout gog")
+    whom = f"{provider}, account {account}" if account else provider or ("every store" if everything else "the backend")
 
-    async def work(runtime: Runtime) -> list[Any]:
+    async def work(runtime: Runtime) -> tuple[list[Any], bool | None]:
         if provider is not None:
             await runtime.accounts.get_provider(provider)
-        gone = await runtime.accounts.sign_out(provider.lower() if provider else None, account)
-        await runtime.follow()
-        return [each.model_dump(mode="json") for each in gone]
+        gone: list[Any] = []
+        leaves = device or (everything and runtime.has_device_login)
+        if not device:
+            gone = await _signed_out(runtime, provider, account, or_nobody=leaves)
+        told = await runtime.device.end() if leaves else None
+        if not leaves:
+            await runtime.follow()
+        return [each.model_dump(mode="json") for each in gone], told
 
     out.confirm(f"Sign out of {whom}? Its games leave the list until you sign in again.")
-    gone = session.run(out, work)
-    out.result("logout", {"items": gone}, *(f"Signed out of {each['provider']}: {each['display_name']}." for each in gone))
+    gone, told = session.run(out, work)
+    lines = [f"Signed out of {each['provider']}: {each['display_name']}." for each in gone]
+    if told is not None:
+        lines.append("Signed this device out of the backend.")
+    out.result("logout", {"items": gone, "device": told is not None}, *lines)
+    if told is False:
+        out.warn("the backend could not be told: what was forgotten here ends there by itself")
+
+
+async def _signed_out(runtime: Runtime, provider: str | None, account: str | None, *, or_nobody: bool) -> list[AccountInfo]:
+    try:
+        return await runtime.accounts.sign_out(provider.lower() if provider else None, account)
+    except (AccountNotFoundError, NotSignedInError):
+        if or_nobody:
+            return []
+        raise
 
 
 @command("integ accounts", "integ accounts --json")
 def accounts() -> None:
-    """List the store accounts that are signed in."""
+    """List the store accounts that are signed in, and who you are at the backend."""
     out = output()
-    known = session.run(out, lambda runtime: runtime.accounts.all())
-    items = [each.model_dump(mode="json") for each in known]
+
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        return {**await runtime.who(), "items": [each.model_dump(mode="json") for each in await runtime.accounts.all()]}
+
+    data = session.run(out, work)
     cells = [
-        (each["provider"], each["display_name"], each["account"], account_state(each["state"]), day(each["last_sync_at"])) for each in items
+        (each["provider"], each["display_name"], each["account"], account_state(each["state"]), day(each["last_sync_at"]))
+        for each in data["items"]
     ]
-    out.result("accounts", {"items": items}, out.rows(("STORE", "NAME", "ACCOUNT", "STATE", "LAST SYNC"), cells))
-    if not items:
+    told = f"{data['user']} at {data['backend']}" if data["user"] is not None else ""
+    out.result("accounts", data, told, out.rows(("STORE", "NAME", "ACCOUNT", "STATE", "LAST SYNC"), cells))
+    if not data["items"]:
         out.note("Nobody is signed in: integ login")

@@ -54,7 +54,8 @@ def status() -> None:
     """Say who is signed in, how fresh the library is, and what runs."""
     out = output()
     known = session.run(out, lambda runtime: runtime.status())
-    lines = [f"Backend: {known['backend']}"]
+    who = "" if known["user"] is None else f", as {known['user']}"
+    lines = [f"Backend: {known['backend']}{who}"]
     if known["upstream_url"]:
         lines.append(f"Outside: everything goes to {known['upstream_url']}")
     accounts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from integ_runtime.settings import shown_address
 from integ_server.contract.achievements import AchievementList
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
+from integ_server.contract.sessions import DeviceCode, DevicePoll, DeviceStart, NewToken, TokenInfo, TokenRequest, Tokens
 from integ_server.contract.sign_in import SignInPending
 from integ_server.contract.types import (
     AccountInfo,
@@ -66,6 +68,26 @@ class ApiClient:
     async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]:
         """Forget one account, all of a store, or all; what is left out means all. Answers those that were forgotten."""
         return await self._ask(list[AccountInfo], "POST", "/auth/logout", {"provider": provider, "account": account})
+
+    async def begin_device(self, name: str) -> DeviceCode:
+        return await self._ask(DeviceCode, "POST", "/auth/device", DeviceStart(device=name))
+
+    async def poll_device(self, device_code: str) -> Tokens:
+        """Raises with the RFC's word in `data["error"]` until the player has said yes."""
+        return await self._ask(Tokens, "POST", "/auth/device/token", DevicePoll(device_code=device_code))
+
+    async def end_session(self) -> None:
+        """Of this device; the store accounts stay signed in."""
+        await self._ask(list[AccountInfo], "POST", "/auth/logout", {"session": True})
+
+    async def tokens(self) -> list[TokenInfo]:
+        return await self._ask(list[TokenInfo], "GET", "/auth/tokens")
+
+    async def make_token(self, wanted: TokenRequest) -> NewToken:
+        return await self._ask(NewToken, "POST", "/auth/tokens", wanted)
+
+    async def revoke_token(self, token_id: str) -> None:
+        await self._ask(NoneType, "DELETE", f"/auth/tokens/{_part(token_id)}")
 
     async def me(self) -> UserInfo:
         return await self._ask(UserInfo, "GET", "/users/me")
