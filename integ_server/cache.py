@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 10_000
 MOST_STREAM_ENTRIES = 1_000
+FOREVER_S = 1e9
 
 
 class Cache(Protocol):
@@ -53,11 +54,12 @@ class Cache(Protocol):
         """Let go of a lease; somebody else's is left alone."""
         ...
 
-    async def wait_for_turn(self, name: str, *, burst: float, per_s: float) -> float:
+    async def wait_for_turn(self, name: str, *, burst: float, per_s: float, most_s: float = FOREVER_S) -> float:
         """
         Take a place in the queue *name*, which lets *burst* through at once and then *per_s* a second: how many seconds to wait for it.
 
-        The place counts whether it is used or not, so a caller who asks has to wait.
+        The place counts whether it is used or not, so a caller who asks has to wait; a wait of more than *most_s* is told, and no
+        place is taken.
         """
         ...
 
@@ -125,11 +127,13 @@ class MemoryCache:
         if self._alive(name) == holder:
             del self._entries[name]
 
-    async def wait_for_turn(self, name: str, *, burst: float, per_s: float) -> float:
+    async def wait_for_turn(self, name: str, *, burst: float, per_s: float, most_s: float = FOREVER_S) -> float:
         now = self._clock()
         free_at = max(self._turns.get(name, now), now) + 1 / per_s
-        self._turns[name] = free_at
-        return max(0.0, free_at - now - burst / per_s)
+        wait_s = max(0.0, free_at - now - burst / per_s)
+        if wait_s <= most_s:
+            self._turns[name] = free_at
+        return wait_s
 
     async def append(self, stream: str, value: str, ttl_s: float) -> str:
         now_ms = int(time.time() * 1000)
@@ -200,8 +204,11 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 local step = 1000 / tonumber(ARGV[2])
 local free_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + step
-redis.call('SET', KEYS[1], string.format('%.3f', free_at), 'PX', math.ceil(free_at - now + 1000))
-return string.format('%.3f', math.max(0, free_at - now - tonumber(ARGV[1]) * step))
+local wait = math.max(0, free_at - now - tonumber(ARGV[1]) * step)
+if wait <= tonumber(ARGV[3]) * 1000 then
+  redis.call('SET', KEYS[1], string.format('%.3f', free_at), 'PX', math.ceil(free_at - now + 1000))
+end
+return string.format('%.3f', wait)
 """
 
 
@@ -253,8 +260,8 @@ class RedisCache:
     async def release(self, name: str, holder: str) -> None:
         await self._run(_RELEASE, name, holder)
 
-    async def wait_for_turn(self, name: str, *, burst: float, per_s: float) -> float:
-        return float(await self._run(_TURN, name, burst, per_s)) / 1000
+    async def wait_for_turn(self, name: str, *, burst: float, per_s: float, most_s: float = FOREVER_S) -> float:
+        return float(await self._run(_TURN, name, burst, per_s, most_s)) / 1000
 
     async def append(self, stream: str, value: str, ttl_s: float) -> str:
         pipe = self._redis.pipeline(transaction=False)

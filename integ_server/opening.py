@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from integ_server.auth.crypto import Vault
 from integ_server.auth.jwt import Signer
-from integ_server.cache import open_cache
+from integ_server.cache import Cache, open_cache
 from integ_server.db import open_database
+from integ_server.gates import Gates, OpenGates
 from integ_server.migrations.upgrade import check_current, migrate
 from integ_server.providers import providers
 from integ_server.providers.base import GameProvider, ProviderConfig
@@ -19,6 +20,7 @@ from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.services.event_hub import open_hub
 from integ_server.services.rates import Rates
 from integ_server.settings import ServerSettings
+from integ_server.shared_gates import SharedGates
 from integ_server.upstream import open_upstream
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
         metrics = None if settings.is_embedded else _metrics()
         watch = metrics.store_request if metrics is not None else None
-        http = await opened.enter_async_context(open_upstream(settings.upstream_url, version=_version(), watch=watch))
+        http = await opened.enter_async_context(
+            open_upstream(settings.upstream_url, version=_version(), watch=watch, gates=_gates(settings, cache))
+        )
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
         hub = await opened.enter_async_context(open_hub(cache))
@@ -58,6 +62,12 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
         rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
         yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics)
+
+
+def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:
+    if settings.upstream_unpaced:
+        return OpenGates()
+    return None if settings.is_embedded else SharedGates(cache)
 
 
 def _metrics() -> Metrics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -47,6 +47,11 @@ def pace_for(host: str, path: str) -> Pace:
     if host.endswith(".gog.com") and host not in _CDN:
         return _GOG
     return Pace(host, at_once=10)
+
+
+def key_of(pace: Pace, params: Mapping[str, str]) -> str:
+    """The key that a request with these parameters is counted by; empty: by none."""
+    return params.get("key", "") if pace is _STEAM_KEYED else ""
 
 
 def retry_after_s(value: str | None, *, now: datetime | None = None) -> float | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from integ_server.contract.errors import UsageError
 
@@ -52,6 +52,8 @@ class ServerSettings(BaseModel):
     """Whether somebody whose store account nobody has becomes a new user by signing in with it."""
     upstream_url: str | None = Field(default=None, validation_alias=AliasChoices("integ_upstream_url", "upstream_url"))
     """Where all requests to the outside go instead; https, or loopback."""
+    upstream_unpaced: bool = Field(default=False, validation_alias=_own("upstream_unpaced"))
+    """Ask an `upstream_url` on this machine as fast as it answers: for a stand-in of the stores, never for the stores."""
     steam_api_key: str = Field(default="", validation_alias=_named("steam_api_key"), repr=False)
     gog_client_id: str = Field(default="", validation_alias=_named("gog_client_id"))
     gog_client_secret: str = Field(default="", validation_alias=_named("gog_client_secret"), repr=False)
@@ -79,7 +81,9 @@ class ServerSettings(BaseModel):
     """Origins of pages, separated by commas, whose scripts may call the API with a token of their own; `*` is any. Never with cookies."""
     requests_per_min: int = Field(default=1200, ge=0, validation_alias=_own("requests_per_min"))
     """How many requests one user may make in a minute, and one address that nobody signed in from; 0: any number."""
-    retry_for_s: float = 300.0
+    sync_every_h: float = Field(default=12.0, ge=0, le=24 * 30, validation_alias=_own("sync_every_h"))
+    """How often each library is read without anybody asking; 0: never."""
+    retry_for_s: float = Field(default=300.0, ge=0, le=86_400, validation_alias=_own("retry_for_s"))
     """How long a job goes on asking a store that is down; a player who waits at a terminal waits a few seconds only."""
 
     @classmethod
@@ -204,6 +208,13 @@ class ServerSettings(BaseModel):
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise ValueError("it has to be https, or on this machine (http://127.0.0.1:PORT)")
         return value.rstrip("/")
+
+    @field_validator("upstream_unpaced")
+    @classmethod
+    def _check_unpaced(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and urlsplit(info.data.get("upstream_url") or "").hostname not in LOOPBACK:
+            raise ValueError("stores are asked politely; it is for an INTEG_UPSTREAM_URL on this machine alone")
+        return value
 
     @property
     def sqlite_path(self) -> Path | None:

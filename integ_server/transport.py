@@ -11,7 +11,7 @@ import httpx
 
 from integ_server.addresses import check_outside, original, rewritten
 from integ_server.gates import Gates, Sleep
-from integ_server.pacing import BUSY, pace_for, pause_before_retry, retry_after_s
+from integ_server.pacing import BUSY, key_of, pace_for, pause_before_retry, retry_after_s
 from integ_server.proxies import proxy_for, tls_for
 
 RETRIES = "integ_retries"
@@ -32,24 +32,29 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         open_transport: Open | None = None,
         sleep: Sleep = asyncio.sleep,
         watch: Watch | None = None,
+        gates: Gates | None = None,
     ) -> None:
-        """*open_transport* makes the wire for a proxy address or None; tests hand in one of their own. *watch* hears of each try."""
+        """
+        *open_transport* makes the wire for a proxy address or None; tests hand in one of their own. *watch* hears of each try. Without
+        *gates* this transport keeps to the stores' pace alone.
+        """
         self._watch = watch
         self._upstream_url = upstream_url.rstrip("/") if upstream_url else None
         self._open: Open = open_transport or _Wires(self._upstream_url)
         self._wires: dict[str | None, httpx.AsyncBaseTransport] = {}
         self._sleep = sleep
-        self._gates = Gates(sleep=sleep)
+        self._gates = gates or Gates(sleep=sleep)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         check_outside(str(request.url))
         pace = pace_for(request.url.host, request.url.path)
+        key = key_of(pace, request.url.params)
         wanted = cast(str, request.extensions.get(RETRIES, "any" if request.method in {"GET", "HEAD"} else "none"))
         attempt = 0
         while True:
             attempt += 1
             asked_at = time.monotonic()
-            places = await self._gates.enter(pace)
+            places = await self._gates.enter(pace, key)
             sent_at = time.monotonic()
             pause: float | None = None
             status = 0
@@ -67,8 +72,11 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
                 places.release()
                 raise
             else:
+                asked_s = retry_after_s(answer.headers.get("Retry-After")) if answer.status_code in BUSY else None
+                if asked_s:
+                    await self._gates.pause(pace, asked_s)
                 if answer.status_code in BUSY and wanted == "any":
-                    pause = pause_before_retry(attempt, answer.status_code, retry_after_s(answer.headers.get("Retry-After")))
+                    pause = pause_before_retry(attempt, answer.status_code, asked_s)
                 if pause is None and isinstance(answer.stream, httpx.ByteStream):  # there already, as a whole: nobody will close it
                     places.release()
                     return answer

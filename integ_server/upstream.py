@@ -17,6 +17,7 @@ from integ_server.redaction import install_log_redaction, install_redaction, red
 if TYPE_CHECKING:
     import httpx
 
+    from integ_server.gates import Gates
     from integ_server.transport import Watch
 
 __all__ = ["BulkAnswer", "BulkDoor", "check_outside", "install_redaction", "open_upstream", "original", "redact", "rewritten", "user_agent"]
@@ -37,7 +38,7 @@ def user_agent(version: str = "") -> str:
 
 @asynccontextmanager
 async def open_upstream(
-    upstream_url: str | None = None, *, version: str = "", watch: Watch | None = None
+    upstream_url: str | None = None, *, version: str = "", watch: Watch | None = None, gates: Gates | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     """
     A client for the outside. Ask it for original addresses; redirects are not followed unless a call says so.
@@ -54,7 +55,7 @@ async def open_upstream(
 
     install_log_redaction()
     async with httpx.AsyncClient(
-        transport=UpstreamTransport(upstream_url, watch=watch),
+        transport=UpstreamTransport(upstream_url, watch=watch, gates=gates),
         timeout=httpx.Timeout(30.0, connect=10.0, pool=60.0),
         headers={"User-Agent": user_agent(version), "Accept": "application/json"},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),

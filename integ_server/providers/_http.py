@@ -22,6 +22,7 @@ from integ_server.contract.errors import (
     RateLimitedError,
 )
 from integ_server.pacing import retry_after_s
+from integ_server.shared_gates import TurnTooFarError
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -79,6 +80,11 @@ def store_errors(store: str) -> Iterator[None]:
     """Raise Integ's errors in place of whatever talking to *store* raised; addresses and bodies stay out of the messages."""
     try:
         yield
+    except TurnTooFarError as error:
+        data = {"in_line": True} if error.in_line else None
+        raise RateLimitedError(
+            f"{store} can't be asked yet: {error}", retry_after_s=error.wait_s, hint="try again later", data=data
+        ) from error
     except (httpx.TransportError, TimeoutError) as error:
         raise ProviderUnavailableError(f"{store} did not answer", hint="check the network, or try again later") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

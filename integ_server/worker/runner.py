@@ -21,6 +21,7 @@ from integ_server.services import achievements, claims, clean_up, jobs, metadata
 from integ_server.services.backend import Backend, StoppingError
 
 BEAT_EVERY_S = 10.0
+LONGEST_IN_LINE_S = 6 * 3600.0
 _END_WITHIN_S = 5.0
 _LONGEST_PAUSE_S = 10.0
 """Between two tries to write down what became of a job while the database is away."""
@@ -234,4 +235,7 @@ class Runner:
         """How long to wait before another try; None when that would be longer than this backend waits."""
         pause_s = busy.retry_after_s if busy.retry_after_s is not None else 2.0 ** min(job.attempts - 1, 7)
         waited_s = (datetime.now(UTC) - job.started_at).total_seconds() if job.started_at else 0.0
-        return pause_s if waited_s + pause_s <= self._backend.settings.retry_for_s else None
+        patience_s = self._backend.settings.retry_for_s
+        if (busy.data or {}).get("in_line"):  # nothing is wrong: others of this backend ask the store first
+            patience_s = max(patience_s, LONGEST_IN_LINE_S)
+        return pause_s if waited_s + pause_s <= patience_s else None
