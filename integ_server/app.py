@@ -22,6 +22,7 @@ from integ_server.services.jobs import take_up
 from integ_server.settings import ServerSettings
 from integ_server.signals import on_stop_signal
 from integ_server.worker.broker import open_workers
+from integ_server.worker.scheduler import open_scheduler
 
 
 def embedded_settings(
@@ -55,9 +56,12 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
             app.state.backend = backend
             told = contextlib.nullcontext() if settings.is_embedded else on_stop_signal(backend.events.end)
             looking = asyncio.create_task(take_up(backend))  # what a killed process left behind; no request waits for it
+            is_alone = not settings.is_embedded and settings.redis_url is None
             try:
-                with told:  # or the server would wait for streams that do not end by themselves
-                    yield
+                # The signal, or the server would wait for streams that do not end by themselves.
+                async with open_scheduler(backend) if is_alone else contextlib.nullcontext():
+                    with told:
+                        yield
             finally:
                 # Let it come to its end, which takes a moment: a statement that is cancelled loses its connection.
                 _, pending = await asyncio.wait({looking}, timeout=1)

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.models.job import Job
 from integ_server.models.tables import accounts, api_tokens, game_achievements, jobs, library_entries, sessions, users, webhook_deliveries
 from integ_server.services import jobs as job_service
+from integ_server.services import proton_mirror
 from integ_server.services.backend import Backend
 
 BATCH = 1_000
@@ -46,6 +47,7 @@ async def clean_up(backend: Backend, job: Job) -> None:
             await job_service.tell(backend, job.id, name, removed)
             if found < BATCH:
                 break
+    await proton_mirror.prune(backend)
     async with backend.db.writing.begin() as session:
         await job_service.finish(session, job.id)
 

@@ -19,6 +19,7 @@ from integ_server.services.backend import Backend
 from integ_server.services.queues import checked
 from integ_server.settings import ServerSettings
 from integ_server.worker.broker import THREADS, open_workers
+from integ_server.worker.scheduler import open_scheduler
 
 _LOOK_EVERY_S = 0.2
 FINISH_WITHIN_S = 20.0
@@ -54,6 +55,7 @@ async def run_worker(
         await opened.enter_async_context(open_metrics_door(backend))
         await opened.enter_async_context(presence.shown(backend.cache))
         await opened.enter_async_context(open_workers(backend, threads=threads, queues=queues, finish_within_s=FINISH_WITHIN_S))
+        await opened.enter_async_context(open_scheduler(backend))
         systemd.notify("READY=1")
         ready()
         await ending.wait()

@@ -1,0 +1,50 @@
+"""Looks for what is due, in every worker; the rows see to it that one begins it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from integ_server.contract.errors import IntegError
+from integ_server.services import schedule
+from integ_server.services.backend import Backend
+
+LOOK_EVERY_S = 5.0
+_log = logging.getLogger("integ.schedule")
+
+
+@asynccontextmanager
+async def open_scheduler(backend: Backend) -> AsyncIterator[None]:
+    """Inside, periodic work is begun when it is due."""
+    ending = asyncio.Event()
+    looking = asyncio.create_task(_look(backend, ending))
+    try:
+        yield
+    finally:
+        ending.set()  # a look comes to its end: a statement that is cancelled loses its connection
+        await asyncio.wait({looking}, timeout=5)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+
+
+async def _look(backend: Backend, ending: asyncio.Event) -> None:
+    is_known = False
+    while not ending.is_set():
+        try:
+            if not is_known:
+                await schedule.ensure_tasks(backend)
+                is_known = True
+            for name in await schedule.begin_due(backend):
+                _log.debug("begun: %s", name)
+        except (IntegError, DBAPIError) as error:
+            _log.warning("what is due can't be begun for now: %s", error)
+        except Exception:
+            _log.exception("periodic work met a bug; it is tried again")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), LOOK_EVERY_S * (0.8 + 0.4 * random.random()))
