@@ -77,6 +77,20 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "serve": Entry("backend:serve", "Run the backend that others' INTEG_BACKEND_URL names"),
         "worker": Entry("backend:worker", "Do the backend's jobs"),
         "migrate": Entry("backend:migrate", "Bring the backend's database up to date"),
+        "token": Group(
+            "Personal tokens for scripts: list, create, revoke",
+            ("integ token list", "integ token create backup --scope library:read"),
+            {
+                "list": Entry("tokens:list_tokens", "List your tokens"),
+                "create": Entry("tokens:create", "Make a token; it is shown once"),
+                "revoke": Entry("tokens:revoke", "End a token"),
+            },
+        ),
+        "keys": Group(
+            "The keys that sign-ins are sealed with",
+            ("integ keys rotate",),
+            {"rotate": Entry("keys:rotate", "Seal everything with a new key")},
+        ),
     },
 }
 

@@ -16,6 +16,8 @@ from integ_server.api.idempotency import Idempotency
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
 from integ_server.api.safety import Safety
+from integ_server.auth import rotation
+from integ_server.contract.keys import KeyRotation
 from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
 from integ_server.services.jobs import take_up
@@ -41,6 +43,20 @@ def embedded_settings(
         UsageError: A value makes no sense; the message names it.
     """
     return ServerSettings.embedded(data_dir, upstream_url, steam_api_key, gog_client_id, gog_client_secret, secret_key)
+
+
+async def rotate_keys(settings: ServerSettings) -> KeyRotation:
+    """
+    Seal anew with the first key of *settings* what the others sealed. Backends may run meanwhile, as long as they have all of them.
+
+    Raises:
+        StorageError: The database does not answer; what is done is done.
+    """
+    async with open_backend(settings, {}) as backend:
+        done = await rotation.rotate(backend)
+        texts = await rotation.texts_by_key(backend)
+    unreadable = texts.pop("")
+    return KeyRotation(next(iter(texts)), done.resealed, done.left, unreadable, texts)
 
 
 def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvider]] | None = None) -> FastAPI:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from integ_server.addresses import check_outside, original, rewritten
 from integ_server.bulk import BulkAnswer, BulkDoor
+from integ_server.proxies import proxy_for, tls_for
 from integ_server.redaction import install_log_redaction, install_redaction, redact
 
 if TYPE_CHECKING:
@@ -20,7 +21,19 @@ if TYPE_CHECKING:
     from integ_server.gates import Gates
     from integ_server.transport import Watch
 
-__all__ = ["BulkAnswer", "BulkDoor", "check_outside", "install_redaction", "open_upstream", "original", "redact", "rewritten", "user_agent"]
+__all__ = [
+    "BulkAnswer",
+    "BulkDoor",
+    "check_outside",
+    "install_redaction",
+    "open_upstream",
+    "original",
+    "proxy_for",
+    "redact",
+    "rewritten",
+    "tls_for",
+    "user_agent",
+]
 
 
 def user_agent(version: str = "") -> str:

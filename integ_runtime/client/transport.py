@@ -14,15 +14,17 @@ from anyio.from_thread import start_blocking_portal
 from integ_runtime.client.api import EMBEDDED_HOST
 from integ_runtime.client.patience import PatientTransport
 from integ_runtime.client.sign_in import SessionAuth, TokenAuth
-from integ_runtime.secrets import load_or_make_key
+from integ_runtime.secrets import MasterKey, holding_key
 from integ_runtime.session_store import SessionStore
 from integ_runtime.settings import LOOPBACK, RuntimeSettings, shown_address
 from integ_server.contract.errors import UsageError
-from integ_server.proxies import proxy_for, tls_for
+from integ_server.upstream import proxy_for, tls_for
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from fastapi import FastAPI
+
+    from integ_server.settings import ServerSettings
 
 IN_PROCESS = f"http://{EMBEDDED_HOST}"
 
@@ -73,21 +75,30 @@ def _check_secrecy(settings: RuntimeSettings, url: str) -> None:
 
 @asynccontextmanager
 async def _embedded(settings: RuntimeSettings) -> AsyncIterator[EmbeddedTransport]:
-    key = await load_or_make_key(settings.paths)
+    async with holding_key(settings.paths) as key, _embedded_with(settings, key) as transport:
+        yield transport
 
+
+def server_settings(settings: RuntimeSettings, key: MasterKey) -> ServerSettings:
+    """Those of the backend in this process."""
+    from integ_server.app import embedded_settings
+
+    return embedded_settings(
+        data_dir=settings.paths.data,
+        secret_key=key.text,
+        upstream_url=settings.upstream_url,
+        steam_api_key=settings.steam_api_key,
+        gog_client_id=settings.gog_client_id,
+        gog_client_secret=settings.gog_client_secret,
+    )
+
+
+@asynccontextmanager
+async def _embedded_with(settings: RuntimeSettings, key: MasterKey) -> AsyncIterator[EmbeddedTransport]:
     def build() -> FastAPI:
-        from integ_server.app import create_app, embedded_settings
+        from integ_server.app import create_app
 
-        return create_app(
-            embedded_settings(
-                data_dir=settings.paths.data,
-                secret_key=key.text,
-                upstream_url=settings.upstream_url,
-                steam_api_key=settings.steam_api_key,
-                gog_client_id=settings.gog_client_id,
-                gog_client_secret=settings.gog_client_secret,
-            )
-        )
+        return create_app(server_settings(settings, key))
 
     app = await asyncio.to_thread(build)  # importing the backend takes most of a second
     entering = start_blocking_portal(backend="asyncio")

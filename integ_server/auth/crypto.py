@@ -34,6 +34,11 @@ class Vault:
         self._newest = next(iter(self._keys))
 
     @property
+    def key_ids(self) -> tuple[str, ...]:
+        """Of the keys that open, newest first."""
+        return tuple(self._keys)
+
+    @property
     def newest_mark(self) -> str:
         """What every text begins with that the newest key sealed."""
         return f"v1.{self._newest}."

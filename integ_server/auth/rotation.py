@@ -83,6 +83,23 @@ async def old_texts(backend: Backend) -> int:
     return found
 
 
+async def texts_by_key(backend: Backend) -> dict[str, int]:
+    """How many texts each key of the list sealed, newest first; under an empty id those that none of them opens."""
+    key_ids = Vault(backend.settings.secret_key).key_ids
+    found = dict.fromkeys((*key_ids, ""), 0)
+    async with backend.db.reading() as session:
+        for sealed in _SEALED:
+            column = sealed.table.c[sealed.column]
+            count = select(func.count()).select_from(sealed.table).where(column.is_not(None))
+            rest = (await session.execute(count)).scalar_one()
+            for key_id in key_ids:
+                texts = (await session.execute(count.where(column.startswith(f"v1.{key_id}.", autoescape=True)))).scalar_one()
+                found[key_id] += texts
+                rest -= texts
+            found[""] += rest
+    return found
+
+
 async def _pass(backend: Backend, vault: Vault, sealed: _Sealed, total: Rotated, report: Callable[[int], object]) -> None:
     table, column = sealed.table, sealed.table.c[sealed.column]
     columns = [table.c.id, column.label("sealed"), *(table.c[name] for name in sealed.needs)]
