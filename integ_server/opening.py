@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,8 @@ from integ_server.upstream import open_upstream
 
 if TYPE_CHECKING:
     from integ_server.metrics import Metrics
+    from integ_server.tracing import Tracing
+    from integ_server.transport import Watch
 
 
 @asynccontextmanager
@@ -50,10 +53,9 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         if settings.is_embedded:
             await library.ensure_local_user(db, LOCAL_USER)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
-        metrics = None if settings.is_embedded else _metrics()
-        watch = metrics.store_request if metrics is not None else None
+        metrics, tracing = (None, None) if settings.is_embedded else await _watchers(opened)
         http = await opened.enter_async_context(
-            open_upstream(settings.upstream_url, version=_version(), watch=watch, gates=_gates(settings, cache))
+            open_upstream(settings.upstream_url, version=_version(), watch=_both(metrics, tracing), gates=_gates(settings, cache))
         )
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
@@ -61,7 +63,7 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         events.tell_through(db, hub)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
         rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
-        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics)
+        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics, tracing=tracing)
 
 
 def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:
@@ -70,10 +72,26 @@ def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:
     return None if settings.is_embedded else SharedGates(cache)
 
 
-def _metrics() -> Metrics:
-    from integ_server.metrics import Metrics  # the embedded backend counts nothing and does without the import
+async def _watchers(opened: AsyncExitStack) -> tuple[Metrics, Tracing | None]:
+    from integ_server.metrics import Metrics  # the embedded backend counts nothing and does without the imports
+    from integ_server.tracing import open_tracing
 
-    return Metrics()
+    tracing = open_tracing(_version())
+    if tracing is not None:
+        opened.push_async_callback(asyncio.to_thread, tracing.close)  # what is left is sent when all else has ended
+    return Metrics(), tracing
+
+
+def _both(metrics: Metrics | None, tracing: Tracing | None) -> Watch | None:
+    """Who hears of each request to a store."""
+    if metrics is None or tracing is None:
+        return metrics.store_request if metrics is not None else None
+
+    def watch(host: str, status: int, waited_s: float, took_s: float) -> None:
+        metrics.store_request(host, status, waited_s, took_s)
+        tracing.store_request(host, status, waited_s, took_s)
+
+    return watch
 
 
 def _version() -> str:

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from integ_server.logs import facts, request_id
 
 if TYPE_CHECKING:
-    from integ_server.metrics import Metrics
+    from integ_server.services.backend import Backend
+    from integ_server.tracing import Tracing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_OF_TRACES = {b"traceparent", b"tracestate"}
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 """Asked every few seconds by machines: their lines are worth something only to whoever debugs them."""
 _log = logging.getLogger("integ.access")
@@ -53,12 +56,16 @@ class Recorder:
             await send(message)
 
         token = request_id.set(own_id)
-        metrics: Metrics | None = scope["app"].state.backend.metrics
+        backend: Backend = scope["app"].state.backend
+        metrics, tracing = backend.metrics, backend.tracing
         began = time.perf_counter()
         if metrics is not None:
             metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, labelled)
+            if tracing is None:
+                await self._app(scope, receive, labelled)
+            else:
+                await self._traced(tracing, scope, receive, labelled, lambda: status)
         finally:
             took_s = time.perf_counter() - began
             if metrics is not None:
@@ -67,6 +74,14 @@ class Recorder:
             if self._writes_lines:
                 _write_line(scope, status, took_s)
             request_id.reset(token)
+
+    async def _traced(self, tracing: Tracing, scope: Scope, receive: Receive, send: Send, status: Callable[[], int]) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _OF_TRACES}
+        with tracing.request(method_of(scope), headers) as span:
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                tracing.answered(span, method_of(scope), route_of(scope), status())
 
 
 def route_of(scope: Scope) -> str:

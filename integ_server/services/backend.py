@@ -20,6 +20,7 @@ from integ_server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from integ_server.metrics import Metrics
+    from integ_server.tracing import Tracing
 
 T = TypeVar("T")
 LOCAL_USER = "local"
@@ -82,6 +83,8 @@ class Backend:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     metrics: Metrics | None = None
     """None: nobody counts, as when it is embedded."""
+    tracing: Tracing | None = None
+    """None: nobody asked for traces."""
 
     async def outside(self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], Awaitable[object]] | None = None) -> T:
         """

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -148,10 +149,21 @@ class Runner:
     async def _settle(self, job: Job) -> None:
         """Do *job*, write down what became of it, and count it."""
         logs.request_id.set(job.request_id)
-        metrics = self._backend.metrics
-        counted: contextlib.AbstractContextManager[list[str]] = contextlib.nullcontext([]) if metrics is None else metrics.job(job.kind)
-        with counted as ended:
-            ended.append(await self._do(job))
+        began = time.perf_counter()
+        with contextlib.ExitStack() as around:
+            told = [around.enter_context(each) for each in self._watchers(job)]
+            state = await self._do(job)
+            for each in told:
+                each.append(state)
+        if not self._backend.settings.is_embedded:
+            took_ms = round((time.perf_counter() - began) * 1000, 1)
+            facts = logs.facts(job=job.id, kind=job.kind, state=state, ms=took_ms, attempt=job.attempts)
+            _log.info("job %s %s %s %.1f ms", job.kind, job.id, state, took_ms, extra=facts)
+
+    def _watchers(self, job: Job) -> list[contextlib.AbstractContextManager[list[str]]]:
+        """What counts and traces jobs, where anything does; each is told the state that the job is in afterwards."""
+        metrics, tracing = self._backend.metrics, self._backend.tracing
+        return [*([metrics.job(job.kind)] if metrics else []), *([tracing.job(job.kind, job.id)] if tracing else [])]
 
     async def _do(self, job: Job) -> str:
         """The state that the job is in afterwards."""
