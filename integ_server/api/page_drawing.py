@@ -15,14 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from integ_server.api.envelope import bug
 from integ_server.api.page_session import PageSession, keep
 from integ_server.contract.errors import IntegError, NotFoundError, UsageError
 from integ_server.db import storage_error
-from integ_server.models.tables import users
+from integ_server.services import users
 from integ_server.services.backend import Backend
 
 _HERE = Path(__file__).parent
@@ -95,11 +94,11 @@ async def user_name(backend: Backend, page: PageSession) -> str:
     """The name of whoever the browser is; a user who was deleted meanwhile is nobody, and has none."""
     if page.user_id is None:
         return ""
-    async with backend.db.reading() as session:
-        name: str | None = (await session.execute(select(users.c.name).where(users.c.id == page.user_id))).scalar_one_or_none()
-    if name is None:
+    profile = await users.find_profile(backend, page.user_id)
+    if profile is None:
         page.user_id = None
-    return name or ""
+        return ""
+    return profile.name
 
 
 def sentence(text: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.auth.caller import Caller, known_scopes
@@ -33,6 +33,7 @@ from integ_server.settings import split_keys
 LIVES = timedelta(days=60)
 """How long a device that is not used stays signed in."""
 ANSWER_MAY_BE_LOST = timedelta(seconds=60)
+MOST_SESSIONS = 100
 _ENDED_AGAIN = "sign in again: integ login --device"
 
 
@@ -41,6 +42,7 @@ async def begin(backend: Backend, session: AsyncSession, user_id: str, device: s
     now = datetime.now(UTC)
     session_id = uuid.uuid4().hex
     refresh_token = f"{REFRESH_PREFIX}{session_id}.{secrets.token_urlsafe(32)}"
+    await _make_room(backend, session, user_id, now)
     row = DeviceSession(
         id=session_id,
         user_id=user_id,
@@ -110,7 +112,7 @@ async def caller_of(backend: Backend, token: str) -> Caller:
 
 async def infos(session: AsyncSession, user_id: str, current_id: str | None) -> list[SessionInfo]:
     """The devices that are signed in, the one used last first."""
-    query = select(DeviceSession).where(*_alive(user_id)).order_by(sessions.c.last_used_at.desc(), sessions.c.id).limit(200)
+    query = select(DeviceSession).where(*_alive(user_id)).order_by(sessions.c.last_used_at.desc(), sessions.c.id)
     return [
         SessionInfo(
             id=row.id,
@@ -159,11 +161,11 @@ async def end_all(backend: Backend, session: AsyncSession, user_id: str) -> int:
     return len(ended)
 
 
-async def forget_ended(session: AsyncSession, before: datetime) -> int:
-    """Delete what was revoked or ran out before *before*; answers how many there were."""
-    over = or_(sessions.c.revoked_at < before, sessions.c.expires_at < before)
-    gone: Any = await session.execute(sessions.delete().where(over))
-    return int(gone.rowcount)
+async def _make_room(backend: Backend, session: AsyncSession, user_id: str, now: datetime) -> None:
+    """Whoever signs in again and again, and never out, loses the devices that were used longest ago."""
+    query = select(sessions.c.id).where(*_alive(user_id)).order_by(sessions.c.last_used_at.desc(), sessions.c.id).offset(MOST_SESSIONS - 1)
+    for session_id in list((await session.execute(query)).scalars()):
+        await _end(backend, session, session_id, now)
 
 
 async def _end(backend: Backend, session: AsyncSession, session_id: str, now: datetime) -> None:

@@ -7,10 +7,12 @@ import json
 import secrets
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.auth.caller import Caller, known_scopes
@@ -127,8 +129,9 @@ async def _look_up(backend: Backend, token_hash: str) -> str:
     # Never over a revocation that came between the look and now.
     await backend.cache.add(_known(token_hash), known, KNOWN_FOR_S)
     if row.last_used_at is None or now - row.last_used_at >= USE_IS_NOTED_EVERY:
-        async with backend.db.writing.begin() as session:
-            await session.execute(update(api_tokens).where(api_tokens.c.id == row.id).values(last_used_at=now))
+        with suppress(DBAPIError):  # a script is not refused because nobody could note that it came
+            async with backend.db.writing.begin() as session:
+                await session.execute(update(api_tokens).where(api_tokens.c.id == row.id).values(last_used_at=now))
     return known
 
 

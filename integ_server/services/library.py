@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.contract.errors import GameNotFoundError, UsageError
+from integ_server.contract.errors import GameNotFoundError, NotSignedInError, UsageError
 from integ_server.contract.types import Changes, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
 from integ_server.models.tables import games, library_entries, titles, users
@@ -32,8 +32,14 @@ async def revision(session: AsyncSession, user_id: str) -> int:
 
 
 async def user_info(session: AsyncSession, user_id: str) -> UserInfo:
+    """
+    Raises:
+        NotSignedInError: There is no such user any more.
+    """
     columns = users.c.id, users.c.name, users.c.avatar_url, users.c.revision
-    row = (await session.execute(select(*columns).where(users.c.id == user_id))).one()
+    row = (await session.execute(select(*columns).where(users.c.id == user_id))).one_or_none()
+    if row is None:
+        raise NotSignedInError("this user was deleted a moment ago")
     return UserInfo(id=row.id, name=row.name, avatar_url=row.avatar_url, revision=row.revision)
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from integ_server.api import page_session
-from integ_server.auth import device
+from integ_server.auth import departure, device
 from integ_server.contract.sessions import DeviceStart
 from integ_server.contract.types import SignInAnswer, SignInWay
 from integ_server.models.tables import accounts as account_rows
@@ -542,9 +542,10 @@ async def test_signing_out_ends_the_session_on_the_backend_too(served: Served, b
 
 async def test_the_session_of_a_user_who_is_gone_is_nobody_s(served: Served, browser: Browser, sandbox: RunningSandbox) -> None:
     await browser.by_steam()
+    await browser.open("/account")
     async with served.backend.db.writing.begin() as session:
-        await session.execute(account_rows.delete())
-        await session.execute(user_rows.delete())
+        (user_id,) = (await session.execute(select(user_rows.c.id))).scalars()
+        await departure.leave(served.backend, session, user_id)
     assert (await browser.open("/account")).where == "/sign-in"
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+import logging
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -234,13 +235,44 @@ async def test_all_of_a_users_devices_end_together_and_those_of_others_do_not(op
         await device_sessions.refresh(served.backend, mine[0].refresh_token)
 
 
-async def test_what_ended_long_ago_is_forgotten_and_what_is_used_is_not(open_served: OpenServed) -> None:
+async def test_there_is_an_end_to_how_many_devices_one_may_have_and_the_one_used_longest_ago_goes(
+    open_served: OpenServed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_sessions, "MOST_SESSIONS", 3)
     served: Served = await open_served()
     user = await served.new_user()
-    ended, kept = await served.new_tokens(user), await served.new_tokens(user)
-    async with served.backend.db.writing.begin() as session:
-        await device_sessions.end(served.backend, session, user, ended.session_id)
-    for before, gone in ((datetime.now(UTC) - timedelta(days=1), 0), (datetime.now(UTC) + timedelta(days=1), 1)):
-        async with served.backend.db.writing.begin() as session:
-            assert await device_sessions.forget_ended(session, before) == gone
-    assert await is_let_in(served, kept.access_token)
+    first = await served.new_tokens(user)
+    for _ in range(2):
+        await later(served, timedelta(seconds=10), "last_used_at")
+        await served.new_tokens(user)
+    await later(served, timedelta(seconds=10), "last_used_at")
+    kept = (await refreshed(await served.http(), first.refresh_token)).json()["data"]
+    await later(served, timedelta(seconds=10), "last_used_at")
+    newest = await served.new_tokens(user)
+    assert await is_let_in(served, kept["access_token"]) and await is_let_in(served, newest.access_token)
+    listed = (await (await served.http(newest.access_token)).get("/auth/sessions")).json()["data"]
+    assert [each["id"] for each in listed][:2] == [newest.session_id, first.session_id] and len(listed) == 3
+
+
+async def test_no_token_is_written_into_the_log(open_served: OpenServed, caplog: pytest.LogCaptureFixture) -> None:
+    served: Served = await open_served()
+    caplog.set_level(logging.DEBUG)
+    http = await served.http()
+    user = await served.new_user()
+    tokens, personal = await served.new_tokens(user), await served.new_personal_token(user)
+    begun = (await http.post("/auth/device", json={"device": "x"})).json()["data"]
+    await http.post("/auth/device/token", json={"device_code": begun["device_code"]})
+    fresh = (await refreshed(http, tokens.refresh_token)).json()["data"]
+    await refreshed(http, fresh["refresh_token"][:-1])  # and that is the end of the session
+    for token in (tokens.access_token, fresh["access_token"], personal.token, personal.token[:-1]):
+        await is_let_in(served, token)
+    secrets = [
+        tokens.access_token,
+        tokens.refresh_token,
+        personal.token,
+        begun["device_code"],
+        *(fresh[name] for name in ("access_token", "refresh_token")),
+    ]
+    assert caplog.text
+    for secret in secrets:
+        assert secret not in caplog.text and secret.rpartition(".")[2][-20:] not in caplog.text

@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 async def served(open_served: OpenServed, sandbox: RunningSandbox, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
     monkeypatch.setattr(proton_mirror, "_PAUSE_S", 0.01)
     made = await open_served(upstream_url=sandbox.url, proton_mirror_dir=folder)
-    made.backend.send = lambda kind, job_id, delay_s: None  # the tests do the work themselves
+    made.backend.send = lambda *job: None  # the tests do the work themselves
     await _work(made.backend, "proton-feed", proton_catalogue.FEED_SUBJECT)
     return made
 
@@ -239,7 +239,7 @@ async def test_the_mirror_keeps_to_its_size_and_lets_the_least_wanted_go(
     open_served: OpenServed, sandbox: RunningSandbox, folder: Path
 ) -> None:
     served = await open_served(upstream_url=sandbox.url, proton_mirror_dir=folder)
-    served.backend.send = lambda kind, job_id, delay_s: None
+    served.backend.send = lambda *job: None
     await _work(served.backend, "proton-feed", proton_catalogue.FEED_SUBJECT)
     size = (await _row(served.backend)).size_bytes
     settings = served.backend.settings.model_copy(update={"proton_mirror_max_bytes": size * 2 + 100})

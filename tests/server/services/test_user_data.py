@@ -173,7 +173,7 @@ async def test_a_large_library_is_exported_whole(served: Served, monkeypatch: py
     player = Player(served.backend, ann)
     shelf = Shelf(games={"ann": [owned(str(number)) for number in range(50)], "ann2": [owned(str(number)) for number in range(30, 80)]})
     served.backend.stores = {"fake": fake_store(shelf)(served.backend.http, None)}  # type: ignore[call-arg]
-    served.backend.send = lambda kind, job_id, delay_s: None
+    served.backend.send = lambda *job: None
     for account in ("ann", "ann2"):
         await player.sign_in("fake", account)
     await player.pull()
@@ -187,7 +187,7 @@ async def test_the_user_of_an_embedded_backend_begins_anew(sqlite_url: str) -> N
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://integ.embedded") as http:
         backend: Backend = app.state.backend
-        backend.send = lambda kind, job_id, delay_s: None
+        backend.send = lambda *job: None
         player = Player(backend)
         await player.sign_in("fake", "ann")
         await player.pull()
