@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -26,7 +27,10 @@ _WRITES = {"POST", "PUT", "PATCH", "DELETE"}
 _KEPT_HEADERS = {b"content-type", b"location", b"cache-control", b"etag"}
 _MAY_CHANGE = {401, 403, 408, 409, 425, 429}
 """What a retry is for; like failures of ours, these are not kept."""
-_TURN_S = 10.0
+_TURN_S = 5.0
+_WAIT_S = 6.0
+"""For whoever is at the same request: long enough for one that died, whose caller asks again at once, to be forgotten."""
+_LOOK_EVERY_S = 0.1
 _log = logging.getLogger("integ.api")
 
 
@@ -138,10 +142,14 @@ async def _turn(backend: Backend, name: str) -> AsyncIterator[None]:
     Be the only one who does this request, for as long as it takes; a process that dies lets go of it in seconds.
 
     Raises:
-        BusyError: Another one is at it.
+        BusyError: Another one is at it, and goes on.
     """
     turn, holder = f"{name}/turn", secrets.token_hex(8)
-    if not await backend.cache.lease(turn, holder, _TURN_S):
+    until = time.monotonic() + _WAIT_S
+    while not await backend.cache.lease(turn, holder, _TURN_S):
+        if time.monotonic() < until:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            continue
         raise BusyError("the same request is being done at this moment", hint="ask again in a moment for its answer", retry_after_s=1)
 
     async def hold() -> None:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m integ_server.sandbox", description="A stand-in for Steam, GOG and the Proton release feed."
     )
-    parser.add_argument("--world", choices=("small", "demo", "large"), default="small")
+    parser.add_argument("--world", choices=("small", "demo", "large", "crowd"), default="small")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME", choices=sorted(KNOWN), help="may be repeated")

@@ -20,7 +20,7 @@ class _OwnedGames:
     """Encoded lists by what was asked: five thousand games are encoded once, not at every sync."""
 
     def __init__(self) -> None:
-        self.bodies: dict[tuple[bool, ...], bytes] = {}
+        self.bodies: dict[tuple[str, tuple[bool, ...]], bytes] = {}
 
 
 def flag(value: object, *, default: bool = False) -> bool:
@@ -48,6 +48,8 @@ def summaries(state: SandboxState, given: Mapping[str, Any], own_key: bool) -> t
     world = state.world
     hidden = state.faults.active("steam.private_profile") and not own_key
     asked = str(given["steamids"]).split(",")[:100]
+    if crowd := [each for each in asked if each in world.libraries]:
+        return 200, {"response": {"players": [_public_profile(each) for each in crowd]}}
     if world.steam_id not in asked:
         return 200, {"response": {"players": []}}
     picture = hashlib.sha1(world.persona.encode()).hexdigest()
@@ -68,8 +70,21 @@ def summaries(state: SandboxState, given: Mapping[str, Any], own_key: bool) -> t
     return 200, {"response": {"players": [player]}}
 
 
+def _public_profile(steam_id: str) -> dict[str, object]:
+    return {
+        "steamid": steam_id,
+        "communityvisibilitystate": 3,
+        "profilestate": 1,
+        "personaname": f"Player {steam_id[-4:]}",
+        "profileurl": f"https://steamcommunity.com/profiles/{steam_id}/",
+        "personastate": 0,
+    }
+
+
 def owned_games(state: SandboxState, given: Mapping[str, Any], own_key: bool) -> tuple[int, object]:
-    if str(number(given, "steamid")) != state.world.steam_id or (state.faults.hit("steam.private_profile") and not own_key):
+    steam_id = str(number(given, "steamid"))
+    is_known = steam_id == state.world.steam_id or steam_id in state.world.libraries
+    if not is_known or (state.faults.hit("steam.private_profile") and not own_key):
         return 200, {"response": {}}
     if state.faults.hit("steam.empty_library"):
         return 200, {"response": {"game_count": 0}}
@@ -83,11 +98,12 @@ def owned_games(state: SandboxState, given: Mapping[str, Any], own_key: bool) ->
     only = _appids(given)
     half = state.faults.hit("steam.half_list")
     if only is not None or half:
-        return 200, _owned_list(state, asked, only, half=half)
+        return 200, _owned_list(state, steam_id, asked, only, half=half)
     bodies = state.part(_OwnedGames).bodies
-    if asked not in bodies:
-        bodies[asked] = json.dumps(_owned_list(state, asked, None), ensure_ascii=False, separators=(",", ":")).encode()
-    return 200, bodies[asked]
+    if (steam_id, asked) not in bodies:
+        listed = _owned_list(state, steam_id, asked, None)
+        bodies[steam_id, asked] = json.dumps(listed, ensure_ascii=False, separators=(",", ":")).encode()
+    return 200, bodies[steam_id, asked]
 
 
 def _appids(given: Mapping[str, Any]) -> set[int] | None:
@@ -97,11 +113,11 @@ def _appids(given: Mapping[str, Any]) -> set[int] | None:
     return {int(value) for value in values if str(value).isdigit()} or None
 
 
-def _owned_list(state: SandboxState, asked: tuple[bool, ...], only: set[int] | None, *, half: bool = False) -> object:
+def _owned_list(state: SandboxState, steam_id: str, asked: tuple[bool, ...], only: set[int] | None, *, half: bool = False) -> object:
     appinfo, extended, free, free_sub, skip_unvetted = asked
     games = [
         _owned(app, appinfo=appinfo, extended=appinfo and extended)
-        for app in state.world.owned_steam
+        for app in state.world.libraries.get(steam_id, state.world.owned_steam)
         if (free or not app.free)
         and (free_sub or not app.free_sub)
         and not (skip_unvetted and app.unvetted)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
-WorldName = Literal["small", "demo", "large"]
+WorldName = Literal["small", "demo", "large", "crowd"]
 GamesDb = Literal["ok", 404, 502]
 """How GamesDB answers for a release: it knows it, it does not, or it fails on this id for weeks."""
 
@@ -134,6 +135,8 @@ class World:
     """Galaxy user id: digits."""
     gog_username: str
     gog_email: str = ""
+    libraries: Mapping[str, tuple[SteamApp, ...]] = field(default_factory=dict, repr=False)
+    """Further players, by SteamID64, and what Steam lists for each; their profiles are public."""
 
     @cached_property
     def steam_apps(self) -> dict[int, WorldTitle]:
@@ -180,7 +183,8 @@ class World:
 @lru_cache(maxsize=8)
 def make_world(name: WorldName = "small", seed: int = 7) -> World:
     """
-    Build a world: `small` for tests (every odd case once), `demo` to look at (300 titles), `large` to measure with (7,700 releases).
+    Build a world: `small` for tests (every odd case once), `demo` to look at (300 titles), `large` to measure with (7,700 releases),
+    `crowd` for many at once (200 further players with 500 of 2,000 games each).
 
     Raises:
         ValueError: There is no world of that name.
@@ -193,7 +197,12 @@ def make_world(name: WorldName = "small", seed: int = 7) -> World:
         from integ_server.sandbox.world_made import made_titles
 
         return _world(name, seed, made_titles(name, seed))
-    raise ValueError(f"there is no world called {name!r}: small, demo and large are")
+    if name == "crowd":
+        from integ_server.sandbox.world_made import made_libraries, made_titles
+
+        titles = made_titles(name, seed)
+        return replace(_world(name, seed, titles), libraries=made_libraries(titles, seed))
+    raise ValueError(f"there is no world called {name!r}: small, demo, large and crowd are")
 
 
 def _world(name: WorldName, seed: int, titles: tuple[WorldTitle, ...]) -> World:

@@ -33,7 +33,7 @@ DAY = 86_400
 _TODAY = date(2026, 11, 22)
 _FIRST_RECORDS = date(2009, 3, 1)
 """Steam has times of play since about then."""
-_COUNTS = {"demo": (170, 82, 40), "large": (4_000, 1_700, 1_000)}
+_COUNTS = {"demo": (170, 82, 40), "large": (4_000, 1_700, 1_000), "crowd": (2_000, 0, 0)}
 """Titles on Steam alone, on GOG alone, on both; what can be installed and the free ones come on top in the demo."""
 
 
@@ -54,6 +54,22 @@ def made_titles(name: WorldName, seed: int) -> tuple[WorldTitle, ...]:
         titles += [dlc for title in titles[-60:] if (dlc := maker.dlc_of(title)) is not None]
     parents = {title.gog.parent_id for title in titles if title.gog is not None and title.gog.parent_id}
     return tuple(_with_dlc(title, titles) if title.gog is not None and title.gog.id in parents else title for title in titles)
+
+
+PLAYERS, GAMES_EACH = 200, 500
+_FIRST_PLAYER = 76_561_198_100_000_000
+
+
+def made_libraries(titles: tuple[WorldTitle, ...], seed: int) -> dict[str, tuple[SteamApp, ...]]:
+    """What each player of a crowd owns, with minutes of their own."""
+    apps = [title.steam for title in titles if title.steam is not None]
+    libraries: dict[str, tuple[SteamApp, ...]] = {}
+    for number in range(PLAYERS):
+        luck = Random(f"player {seed} {number}")
+        chosen = sorted(luck.sample(apps, GAMES_EACH), key=lambda app: app.appid)
+        own = (replace(app, playtime_min=luck.randrange(5_000), playtime_2weeks_min=0, linux_min=0, deck_min=0) for app in chosen)
+        libraries[str(_FIRST_PLAYER + number)] = tuple(own)
+    return libraries
 
 
 def _with_dlc(title: WorldTitle, titles: list[WorldTitle]) -> WorldTitle:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from integ_server.api import idempotency
 from integ_server.api.deps import LOCAL_CALLER, Caller
 from integ_server.app import create_app
+from integ_server.cache import MemoryCache, RedisCache
 from integ_server.contract.errors import AuthenticationError, GameNotFoundError, ProviderError, RateLimitedError
 from integ_server.contract.scopes import ALL_SCOPES
 from tests.server.conftest import settings_for
@@ -90,7 +92,31 @@ async def test_a_key_that_is_used_for_another_request_is_refused(http: httpx.Asy
     assert len(counter.done) == 1
 
 
-async def test_a_duplicate_that_comes_too_early_is_told_to_wait(http: httpx.AsyncClient, counter: Counter) -> None:
+async def test_a_duplicate_that_comes_too_early_gets_the_answer_of_the_first(http: httpx.AsyncClient, counter: Counter) -> None:
+    counter.waits = asyncio.Event()
+    first = asyncio.ensure_future(_count(http, "k1"))
+    await counter.begun.wait()
+    asyncio.get_running_loop().call_later(0.3, counter.waits.set)
+    assert (await _count(http, "k1")).json()["number"] == (await first).json()["number"] == 1
+
+
+async def test_a_request_whose_process_died_is_done_when_it_comes_again(
+    http: httpx.AsyncClient, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "_TURN_S", 0.5)
+    with monkeypatch.context() as dying:
+        for kind in (MemoryCache, RedisCache):
+            dying.setattr(kind, "release", AsyncMock())  # it did not come to that
+        counter.fails = RuntimeError("killed")
+        await _count(http, "k1")
+    counter.fails = None
+    assert (await _count(http, "k1")).status_code == 201
+
+
+async def test_a_duplicate_of_a_request_that_takes_long_is_told_to_come_back(
+    http: httpx.AsyncClient, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "_WAIT_S", 0.3)
     counter.waits = asyncio.Event()
     first = asyncio.ensure_future(_count(http, "k1"))
     await counter.begun.wait()
