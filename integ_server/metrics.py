@@ -131,11 +131,11 @@ class _Seen(Collector):
 
 
 async def _counted_jobs(backend: Backend) -> list[Metric]:
-    found = GaugeMetricFamily("integ_jobs", "Jobs that are not finished", labels=("kind", "state"))
+    found = GaugeMetricFamily("integ_jobs", "Jobs that are not finished", labels=("kind", "queue", "state"))
     unfinished = jobs.c.state.in_(("queued", "running"))
-    query = select(jobs.c.kind, jobs.c.state, func.count()).where(unfinished).group_by(jobs.c.kind, jobs.c.state)
-    for kind, state, count in await _rows(backend, query):
-        found.add_metric((kind, state), count)
+    by = (jobs.c.kind, jobs.c.queue, jobs.c.state)
+    for kind, queue, state, count in await _rows(backend, select(*by, func.count()).where(unfinished).group_by(*by)):
+        found.add_metric((kind, queue, state), count)
     return [found]
 
 

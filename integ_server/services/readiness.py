@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import select, text
@@ -28,6 +29,8 @@ async def checks(backend: Backend) -> list[Check]:
         "workers": (_workers, "start a worker"),
         "keys": (_keys, "bring the missing key back into INTEG_SECRET_KEY"),
     }
+    if backend.settings.proton_mirror_dir is not None:
+        looks["mirror"] = (_mirror, "check INTEG_PROTON_MIRROR_DIR and who may write there")
     return list(await asyncio.gather(*(_looked_at(backend, name, look, mend) for name, (look, mend) in looks.items())))
 
 
@@ -89,3 +92,12 @@ async def _keys(backend: Backend) -> Check:
             mend = "bring the missing key back into INTEG_SECRET_KEY"
             return Check(name="keys", state="fail", found="stored sign-ins can't be read with the keys in use", mend=mend)
     return Check(name="keys", state="ok", found="seal and open")
+
+
+async def _mirror(backend: Backend) -> Check:
+    """For information: players fetch a Proton build that the mirror lacks from where it is published."""
+    folder = backend.settings.proton_mirror_dir
+    assert folder is not None
+    if await asyncio.to_thread(lambda: folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)):
+        return Check(name="mirror", state="ok", found="can be written")
+    return Check(name="mirror", state="warn", found="its folder is missing or can't be written", mend="check INTEG_PROTON_MIRROR_DIR")

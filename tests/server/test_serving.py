@@ -124,3 +124,16 @@ def test_a_socket_of_systemd_is_taken_and_the_manager_is_told(environ: dict[str,
             assert httpx.get(f"{server.address}/healthz").status_code == 200
             assert server.end() == 0
             assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_the_manager_hears_of_several_processes_once_all_of_them_answer(environ: dict[str, str], redis_url: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        with served({**environ, "INTEG_REDIS_URL": redis_url, "NOTIFY_SOCKET": str(tmp_path / "notify")}, processes=2) as server:
+            assert manager.recv(100) == b"READY=1"
+            assert server.end() == 0
+            assert manager.recv(100) == b"STOPPING=1"
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -108,3 +109,10 @@ async def test_keys_of_another_backend_are_told_without_a_word_of_them(sqlite_ur
         answered = await http.get("/readyz")
         assert (answered.status_code, "zzz" in answered.text) == (503, False)
         assert (await states(http, 503))["keys"] == "fail"
+
+
+async def test_a_mirror_without_its_folder_is_told_but_nothing_fails_for_it(sqlite_url: str, tmp_path: Path) -> None:
+    async with opened_app(sqlite_url, is_embedded=False, proton_mirror_dir=tmp_path / "mirror") as (_, http):
+        assert (await states(http, 200))["mirror"] == "warn"
+        (tmp_path / "mirror").mkdir()
+        assert (await states(http, 200))["mirror"] == "ok"
