@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from integ_server.contract.errors import PermissionDeniedError
 from integ_server.contract.scopes import ALL_SCOPES, EXPLAINED, Scope
@@ -28,7 +29,7 @@ class Caller:
         if scope not in self.scopes:
             raise PermissionDeniedError(
                 f"this sign-in may not {EXPLAINED[scope]}: it lacks the scope {scope}",
-                hint="integ login --device, or a token with that scope",
+                hint="integ login --device, or integ token create with that scope",
                 data={"scope": str(scope)},
             )
 
@@ -38,4 +39,9 @@ LOCAL_CALLER = Caller(LOCAL_USER, ALL_SCOPES)
 
 def known_scopes(names: Iterable[str]) -> frozenset[Scope]:
     """Those of *names* that this version knows; a scope of a newer one allows nothing here."""
-    return frozenset(each for each in Scope if each in set(names))
+    return _known_scopes(frozenset(names))
+
+
+@lru_cache(maxsize=512)
+def _known_scopes(names: frozenset[str]) -> frozenset[Scope]:
+    return frozenset(each for each in Scope if each in names)

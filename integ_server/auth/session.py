@@ -148,7 +148,7 @@ async def end_current(backend: Backend, session: AsyncSession, caller: Caller) -
         UsageError: No device asks: a personal token, or the user of an embedded backend.
     """
     if caller.session_id is None:
-        raise UsageError("this sign-in is no session that could end", hint="revoke one: DELETE /auth/tokens/ID")
+        raise UsageError("this sign-in is no session that could end", hint="integ token revoke")
     await end(backend, session, caller.user_id, caller.session_id)
 
 

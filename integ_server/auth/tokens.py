@@ -46,11 +46,11 @@ async def make(session: AsyncSession, caller: Caller, wanted: TokenRequest) -> N
         raise PermissionDeniedError(f"this sign-in can't give away what it lacks: {', '.join(beyond)}", hint="ask for fewer scopes")
     name = clean_name(wanted.name)
     if not name:
-        raise UsageError("a token needs a name to be known by", hint="name it after what uses it")
+        raise UsageError("a token needs a name to be known by", hint="integ token create NAME")
     now = datetime.now(UTC).replace(microsecond=0)
     living = select(api_tokens.c.id).where(api_tokens.c.user_id == caller.user_id, *_alive(now)).limit(MOST_TOKENS)
     if len((await session.execute(living)).all()) >= MOST_TOKENS:
-        raise UsageError(f"there are {MOST_TOKENS} tokens already", hint="revoke one: DELETE /auth/tokens/ID")
+        raise UsageError(f"there are {MOST_TOKENS} tokens already", hint="integ token revoke")
     token = f"{TOKEN_PREFIX}{secrets.token_urlsafe(32)}"
     row = ApiToken(
         id=uuid.uuid4().hex,
@@ -85,7 +85,7 @@ async def revoke(backend: Backend, session: AsyncSession, user_id: str, token_id
     query = select(api_tokens.c.token_hash).where(*mine, *_alive(datetime.now(UTC))).with_for_update()
     token_hash = (await session.execute(query)).scalar_one_or_none() if token_id.isalnum() else None
     if token_hash is None:
-        raise NotFoundError("there is no such token", hint="GET /auth/tokens lists them")
+        raise NotFoundError("there is no such token", hint="integ token list")
     await _revoke(backend, session, token_hash)
 
 
@@ -157,7 +157,7 @@ def _info(row: ApiToken) -> TokenInfo:
 
 
 def _refused() -> NotSignedInError:
-    return NotSignedInError("the token is unknown, over or revoked", hint="make a new one: POST /auth/tokens")
+    return NotSignedInError("the token is unknown, over or revoked", hint="integ token create")
 
 
 def _hash(token: str) -> str:
