@@ -10,7 +10,7 @@ from integ_server.cache import Cache
 from integ_server.contract.errors import BackendUnreachableError
 
 _NAME = "presence/worker"
-SHOWN_EVERY_S = 10.0
+SHOWN_EVERY_S = 5.0
 _FORGOTTEN_AFTER_S = 3 * SHOWN_EVERY_S
 
 

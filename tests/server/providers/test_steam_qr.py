@@ -286,6 +286,7 @@ async def test_a_code_that_changes_to_a_foreign_address_is_refused() -> None:
         (token(), "a.b.c"),
         (token(sub=None), token()),
     ],
+    ids=["no access token", "another account", "no SteamID", "no refresh token", "nobody"],
 )
 async def test_tokens_that_do_not_belong_together_sign_nobody_in(access: str, refresh: str) -> None:
     with pytest.raises(ProviderError):
