@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest_backends import _house, backend_kind  # noqa: F401 - fixtures for every test
 from tests.conftest_sandbox import sandbox  # noqa: F401 - a fixture for every test
 
 _KEPT = {"PATH", "LANG", "TERM", "CI", "TMPDIR"}

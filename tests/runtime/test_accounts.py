@@ -1,10 +1,9 @@
-"""Signing in through the runtime: the embedded backend, a browser that comes back to a listener on this machine, the sandbox outside."""
+"""Signing in through the runtime, at both kinds of backend: a browser that comes back to this machine, the sandbox outside."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -12,12 +11,15 @@ import pytest
 from integ_runtime.runtime import Runtime, open_runtime
 from integ_runtime.settings import read_settings
 from integ_server.contract.errors import AuthenticationError, UsageError
+from tests.conftest_backends import BackendKind, on_both_kinds
 from tests.conftest_sandbox import RunningSandbox
+
+pytestmark = on_both_kinds
 
 
 @pytest.fixture
-async def runtime(sandbox: RunningSandbox) -> AsyncIterator[Runtime]:
-    async with open_runtime(replace(read_settings(), upstream_url=sandbox.url)) as opened:
+async def runtime(backend_kind: BackendKind) -> AsyncIterator[Runtime]:
+    async with open_runtime(read_settings()) as opened:
         yield opened
 
 
@@ -27,7 +29,7 @@ async def browse(address: str) -> httpx.Response:
         return await browser.get(address)
 
 
-async def test_a_browser_that_comes_back_signs_in(runtime: Runtime, sandbox: RunningSandbox) -> None:
+async def test_a_browser_that_comes_back_signs_in(runtime: Runtime, sandbox: RunningSandbox, backend_kind: BackendKind) -> None:
     browsing: list[asyncio.Task[httpx.Response]] = []
     shown: list[str] = []
 
@@ -37,7 +39,7 @@ async def test_a_browser_that_comes_back_signs_in(runtime: Runtime, sandbox: Run
 
     signed_in = await runtime.accounts.sign_in_by_browser("steam", show=show, api_key=sandbox.world.steam_key)
     assert (signed_in.provider, signed_in.account) == ("steam", sandbox.world.steam_id)
-    assert shown[0].startswith(f"{sandbox.url}/steamcommunity.com/openid/login?")
+    assert shown[0].startswith(f"{backend_kind.upstream_url}/steamcommunity.com/openid/login?")
     page = await browsing[0]
     assert page.status_code == 200
     assert "close this page" in page.text
@@ -95,7 +97,7 @@ async def test_an_unknown_store_is_told_with_those_there_are(runtime: Runtime) -
     assert "steam" in caught.value.hint
 
 
-async def test_the_page_for_a_key_is_an_address_for_the_players_browser(runtime: Runtime, sandbox: RunningSandbox) -> None:
+async def test_the_page_for_a_key_is_an_address_for_the_players_browser(runtime: Runtime, backend_kind: BackendKind) -> None:
     steam = await runtime.accounts.get_provider("Steam")
     assert steam.needs_api_key
-    assert steam.api_key_page == f"{sandbox.url}/steamcommunity.com/dev/apikey"
+    assert steam.api_key_page == f"{backend_kind.upstream_url}/steamcommunity.com/dev/apikey"
