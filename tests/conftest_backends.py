@@ -5,6 +5,7 @@ a worker. The served one lives as long as the run, and is emptied between two te
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import tempfile
 import threading
@@ -13,9 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 
+from integ_runtime.runtime import open_runtime
+from integ_runtime.settings import read_settings
 from tests.backends import Served, served
 from tests.conftest_sandbox import RunningSandbox
 from tests.servers import Postgres, postgres_server, redis_server
@@ -123,3 +127,19 @@ def backend_kind(request: pytest.FixtureRequest, sandbox: RunningSandbox, monkey
     monkeypatch.setenv("INTEG_TOKEN", house.backend.new_token(house.backend.new_user()))
     yield BackendKind(is_served=True, upstream_url=house.forwarder.url, address=house.backend.url)
     house.forwarder.point_at(None)
+
+
+def sign_in_at_steam(sandbox: RunningSandbox) -> None:
+    """As this test's user, by the page: to a backend for many a key alone proves nobody's account."""
+
+    async def work() -> None:
+        browsing: list[asyncio.Task[httpx.Response]] = []
+        async with open_runtime(read_settings()) as runtime, httpx.AsyncClient(follow_redirects=True, timeout=30) as browser:
+            await runtime.accounts.sign_in_by_browser(
+                "steam",
+                show=lambda address: browsing.append(asyncio.create_task(browser.get(address))),
+                api_key=sandbox.world.steam_key,
+            )
+            await asyncio.gather(*browsing)
+
+    asyncio.run(work())

@@ -1,4 +1,7 @@
-"""Every command's document, good and bad, against its checked-in schema: one player, one sandbox, the real backend in this process."""
+"""
+Every command's document, good and bad, against its checked-in schema: one player, one sandbox, the real backend in this process, and
+for some of them a served one too.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import pytest
 from integ_cli.command_table import COMMANDS, Group
 from integ_server.sandbox.gog_auth import CLIENT_ID, REDIRECT
 from tests.cli.conftest import SCHEMAS, Answer, Integ, check_document
+from tests.conftest_backends import BackendKind, on_both_kinds, sign_in_at_steam
 from tests.conftest_sandbox import RunningSandbox
 
 Valid = Callable[[Answer], dict[str, Any]]
@@ -27,15 +31,17 @@ def gog_landing(sandbox: RunningSandbox) -> str:
 
 
 @pytest.fixture
-def outside(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
-    monkeypatch.setenv("INTEG_UPSTREAM_URL", sandbox.url)
+def outside(sandbox: RunningSandbox, backend_kind: BackendKind) -> RunningSandbox:
     return sandbox
 
 
 @pytest.fixture
-def signed_in(integ: Integ, outside: RunningSandbox) -> RunningSandbox:
+def signed_in(integ: Integ, outside: RunningSandbox, backend_kind: BackendKind) -> RunningSandbox:
     world = outside.world
-    assert integ("login", "steam", "--steam-id", world.steam_id, "--api-key-stdin", given=world.steam_key).code == 0
+    if backend_kind.is_served:
+        sign_in_at_steam(outside)
+    else:
+        assert integ("login", "steam", "--steam-id", world.steam_id, "--api-key-stdin", given=world.steam_key).code == 0
     assert integ("login", "gog", "--code-stdin", given=gog_landing(outside)).code == 0
     assert integ("sync").code == 0
     return outside
@@ -83,6 +89,7 @@ def test_signing_in_syncing_and_reading(integ: Integ, outside: RunningSandbox, v
     assert valid(integ("list", "--store", "gog", "--json"))["total"] == 0
 
 
+@on_both_kinds
 def test_achievements_come_from_each_store_and_from_the_copy_without_a_network(
     integ: Integ, signed_in: RunningSandbox, valid: Valid
 ) -> None:
@@ -98,6 +105,7 @@ def test_achievements_come_from_each_store_and_from_the_copy_without_a_network(
     assert integ("achievements", "no such game").code == 3
 
 
+@on_both_kinds
 def test_people_read_the_same_in_tables(integ: Integ, signed_in: RunningSandbox) -> None:
     for words, told in [
         (["accounts"], "signed in"),
@@ -133,6 +141,7 @@ def test_proton_versions(integ: Integ, outside: RunningSandbox, valid: Valid) ->
     valid(missing)
 
 
+@on_both_kinds
 def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, valid: Valid, tmp_path: Path, home: Path) -> None:
     key = f"gog:{signed_in.world.with_content('native-game').id}"
     plan = valid(integ("install", key, "--dry-run", "--json"))
@@ -228,8 +237,9 @@ def test_every_failure_is_a_document_too(integ: Integ, outside: RunningSandbox, 
     assert told.err.startswith("error: ")
 
 
+@on_both_kinds
 def test_one_of_two_stores_failing_is_exit_9_with_each_part(integ: Integ, signed_in: RunningSandbox, valid: Valid) -> None:
-    signed_in.faults.on("steam.down")
+    signed_in.faults.on("steam.wrong_key")
     told = integ("sync", "--json")
     assert told.code == 9
     parts = {each["provider"]: each["error"] for each in valid(told)["accounts"]}
