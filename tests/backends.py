@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from integ_server.auth import device
+from integ_server.auth import session as device_sessions
 from integ_server.auth import tokens as personal_tokens
 from integ_server.auth.caller import Caller
 from integ_server.contract.scopes import ALL_SCOPES
-from integ_server.contract.sessions import TokenRequest
+from integ_server.contract.sessions import TokenRequest, Tokens
 from integ_server.opening import open_backend
 from integ_server.services import users
 from integ_server.services.backend import Backend
@@ -114,6 +115,15 @@ class Served:
 
     def say_no(self, user_code: str) -> None:
         self._do(lambda backend: device.deny(backend, user_code, address="127.0.0.1"))
+
+    def new_session(self, user_id: str) -> Tokens:
+        """What a device of the user's has after it signed in."""
+
+        async def work(backend: Backend) -> Tokens:
+            async with backend.db.writing.begin() as session:
+                return await device_sessions.begin(backend, session, user_id, "a test", ALL_SCOPES)
+
+        return self._do(work)
 
     def new_token(self, user_id: str) -> str:
         """A personal token of the user's, for everything."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
+from integ_runtime.client.sign_in import session_of
+from integ_runtime.paths import read_paths
+from integ_runtime.session_store import SessionStore
 from tests.backends import Served, served
 from tests.e2e.conftest import Answer, Player, gog_code
 from tests.servers import postgres_server, redis_server
@@ -199,3 +204,35 @@ def test_no_and_ctrl_c_leave_nothing(guest: Player, backend: Served, runtime_dir
     assert (child.returncode, Answer(0, out, err).json["error"]) == (130, "Interrupted")
     assert "Traceback" not in err
     assert list(runtime_dir.rglob("*.json")) == []
+
+
+def refreshes(backend: Served) -> int:
+    return sum("/auth/refresh" in line for line in backend.said.splitlines())
+
+
+def test_processes_that_find_the_tokens_over_at_once_renew_them_once(guest: Player, backend: Served, runtime_dir: Path) -> None:
+    tokens = backend.new_session(backend.new_user())
+    store = SessionStore(read_paths(guest.environ), backend.url)
+    assert asyncio.run(store.save(session_of(tokens, time.time() - tokens.expires_in))) == "runtime-folder"
+    children = [guest.starts("accounts", "--json") for _ in range(4)]
+    ends = [(*child.communicate(timeout=120), child.returncode) for child in children]
+    assert [code for _, _, code in ends] == [0] * 4, ends
+    assert refreshes(backend) == 1
+    kept = asyncio.run(store.load(again=True))
+    assert kept is not None and kept.refresh_token != tokens.refresh_token
+    assert guest.integ("accounts").code == 0
+
+
+def test_a_thief_of_the_refresh_token_ends_the_session_and_the_player_hears_what_to_do(
+    guest: Player, backend: Served, runtime_dir: Path
+) -> None:
+    tokens = backend.new_session(backend.new_user())
+    store = SessionStore(read_paths(guest.environ), backend.url)
+    asyncio.run(store.save(session_of(tokens, time.time() - tokens.expires_in)))
+    stolen = tokens.refresh_token
+    for _ in range(2):
+        stolen = httpx.post(f"{backend.url}/auth/refresh", json={"refresh_token": stolen}).json()["data"]["refresh_token"]
+    told = guest.integ("accounts", "--json")
+    assert (told.code, told.json["error"], told.json["hint"]) == (4, "NotSignedInError", "integ login --device")
+    assert asyncio.run(store.load(again=True)) is None
+    assert httpx.post(f"{backend.url}/auth/refresh", json={"refresh_token": stolen}).status_code == 401, "the thief's are over too"
