@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from integ_server import app
 from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, ProviderUnavailableError, StorageError
 from integ_server.contract.scopes import Scope
 from integ_server.models.tables import jobs as jobs_table
@@ -22,6 +24,14 @@ from tests.conftest_sandbox import RunningSandbox
 from tests.server.conftest import OpenServed, Served
 
 NEWEST = "GE-Proton11-6"
+
+
+@pytest.fixture(autouse=True)
+def _by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests begin and do the jobs themselves; a process that is alone would begin and do the same ones."""
+    open_workers = app.open_workers
+    monkeypatch.setattr(app, "open_workers", lambda backend, consume: open_workers(backend, consume=False))
+    monkeypatch.setattr(app, "open_scheduler", lambda backend: nullcontext())
 
 
 @pytest.fixture
