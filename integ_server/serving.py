@@ -62,12 +62,12 @@ def serve(
         raise UsageError(
             "several processes share sign-ins and jobs by Redis, and INTEG_REDIS_URL is not set", hint="integ serve --processes 1"
         )
-    install_logs(settings.log_level, settings.log_format)
     asyncio.run(check_current(settings.database_url))
     _allow_many_files()
     import_module("integ_server.app")  # before the fork
 
     doors = _doors(host, port, processes)
+    install_logs(settings.log_level, settings.log_format)  # what failed before this is told by whoever called
     try:
         listening(_address(doors[0]))
         _log.info("answering on %s", _address(doors[0]))

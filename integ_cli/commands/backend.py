@@ -50,10 +50,8 @@ def worker(
     """Do the backend's jobs: syncs, details of games. Any number of workers may run, on any machine."""
     out = output()
     settings = _settings(allow_upstream=allow_upstream)
-    from integ_server.logs import install_logs
     from integ_server.worker.run import run_worker
 
-    install_logs(settings.log_level, settings.log_format)
     wanted = sorted(set(queues or ()))
     which = f", for {', '.join(wanted)}" if wanted else ""
     told = f"A worker with {threads} threads{which}. A signal ends it."

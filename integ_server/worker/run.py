@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from integ_server import systemd
 from integ_server.contract.errors import BackendUnreachableError, BusyError, StorageError, UsageError
+from integ_server.logs import install_logs
 from integ_server.metrics_door import open_metrics_door
 from integ_server.opening import open_backend
 from integ_server.services import jobs, presence
@@ -47,6 +48,7 @@ async def run_worker(
             "a worker hears of its jobs by Redis, and INTEG_REDIS_URL is not set", hint="without Redis, integ serve does the jobs itself"
         )
     checked(queues)
+    install_logs(settings.log_level, settings.log_format)
     ending = _told_to_end(second_is_final=True)
     async with AsyncExitStack() as opened:
         backend = await _opened_when_there(opened, settings, ending)
