@@ -50,15 +50,15 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(~(?:token|hmac|hdntl)=)[^/~\s\"'<>&\[]+"), rf"\g<1>{HIDDEN}"),
     # user:password@ in an address, such as a proxy's
     (re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s\"'<>@]+@"), rf"\g<1>{HIDDEN}@"),
-    # Integ's own: personal tokens, refresh tokens, device codes; what is shown of a personal token to know it by is shorter
-    (re.compile(r"(?<![A-Za-z])integ_(?:pat|rt|dc)_[A-Za-z0-9_.-]{16,}"), HIDDEN),
+    # Integ's own, of webhooks, scripts and devices; what is shown of a personal token to know it by is shorter
+    (re.compile(r"(?<![A-Za-z])(?:integ_(?:pat|rt|dc)|whsec)_[A-Za-z0-9_.+/=-]{16,}"), HIDDEN),
     # things that are secrets by their looks: a JWT, a GitHub token, a Steam Web API key
     (re.compile(r"\bey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,})"), HIDDEN),
     (re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[A-F])[0-9A-F]{32}(?![0-9A-Za-z])"), HIDDEN),
 )
 _HINTS = re.compile(
-    r"(?i)token|key|code|secret|nonce|openid|bearer|authorization|cookie|password|certificate|cert\b|sig=|state=|jwt|auth|gog-al|steam|@|\bey|gh[pousr]_|github|integ_|[0-9A-F]{32}"
+    r"(?i)token|key|code|secret|nonce|openid|bearer|authorization|cookie|password|certificate|cert\b|sig=|state=|jwt|auth|gog-al|steam|@|\bey|gh[pousr]_|github|integ_|whsec_|[0-9A-F]{32}"
 )
 
 

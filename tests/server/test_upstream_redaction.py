@@ -52,6 +52,7 @@ def _factory_back() -> Iterator[None]:
         f"the token integ_pat_{SECRET} was refused",
         f"?user_code=x%20integ_rt_0123456789abcdef0123456789abcdef.{SECRET}",
         f"'integ_dc_{SECRET}'",
+        f"signs with whsec_ab+/{SECRET}=",
         f'{{"grant": 1, "device_code": "{SECRET}"}}',
         f"Authorization: Basic {SECRET}",
         f"{{'Authorization': 'Bearer {SECRET}'}}",

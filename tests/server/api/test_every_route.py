@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from fastapi.dependencies.models import Dependant
 from integ_server.api import page_session
 from integ_server.app import create_app
 from integ_server.contract.scopes import ALL_SCOPES, Scope
+from integ_server.models.tables import webhook_deliveries, webhooks
 from integ_server.services import sync
 from integ_server.settings import ServerSettings
 from tests.fakes import Shelf, fake_store, owned
@@ -141,7 +143,17 @@ async def a_world(open_served: OpenServed) -> World:
         "job_id": job_id,
         "session_id": tokens.session_id,
         "token_id": (await served.new_personal_token(user)).id,
+        "webhook_id": "0123456789abcdef0123456789abcdef",
+        "delivery_id": "fedcba9876543210fedcba9876543210",
     }
+    now = datetime.now(UTC)
+    async with served.backend.db.writing.begin() as session:
+        hook = {"id": ids["webhook_id"], "user_id": user, "url": f"https://{MARK}.example/", "events": [], "failures": 0}
+        secret = served.backend.vault.seal("a secret", f"webhooks.secret/{ids['webhook_id']}")
+        await session.execute(webhooks.insert().values(**hook, secret=secret, created_at=now))
+        sent = {"id": ids["delivery_id"], "webhook_id": ids["webhook_id"], "event": "test", "payload": {"mark": MARK}, "state": "done"}
+        times = {"created_at": now, "finished_at": now}
+        await session.execute(webhook_deliveries.insert().values(**sent, **times, attempts=1, status=200, error=""))
     return World(served, ann, ids)
 
 
