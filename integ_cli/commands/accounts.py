@@ -216,7 +216,7 @@ def logout(
     """Sign out of a store, or of a backend for many; its games leave the list, what is installed stays."""
     out = output()
     if [provider is not None, everything, device].count(True) != 1 or (account is not None and provider is None):
-        raise UsageError("name one store, or say --device or --all", hint="integ logout gog")
+        raise UsageError("name one store, or say --all or --device", hint="integ logout gog")
     whom = f"{provider}, account {account}" if account else provider or ("every store" if everything else "the backend")
 
     async def work(runtime: Runtime) -> tuple[list[Any], bool | None]:
