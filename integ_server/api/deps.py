@@ -45,7 +45,7 @@ async def get_caller(request: Request) -> Caller:
 
 
 async def _known_caller(request: Request) -> Caller:
-    """Beside one of the aliases below, which asked already."""
+    """Who it is as this request found out already, beside one of the aliases below or for its `Idempotency-Key`."""
     known: Caller | None = getattr(request.state, "caller", None)
     return known or await get_caller(request)
 
@@ -70,7 +70,7 @@ def allowed(scope: Scope) -> Callable[[Request], Awaitable[str]]:
     """
 
     async def user_id(request: Request) -> str:
-        caller = await get_caller(request)
+        caller = await _known_caller(request)
         caller.require(scope)
         return caller.user_id
 
