@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
@@ -17,6 +18,8 @@ request_id: ContextVar[str] = ContextVar("integ_request_id", default="")
 """Of the request that is being answered, or of the one that asked for the job that is being done; empty for the backend's own work."""
 
 _FACTS = "integ"
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+"""`json.dumps` would make an encoder for each line, which takes longer than the line."""
 _log = logging.getLogger("integ")
 
 
@@ -67,7 +70,7 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, _FACTS, {}))
         if error := _traceback(self, record):
             line["error"] = error
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
 
 
 class TextLines(logging.Formatter):
@@ -81,7 +84,12 @@ class TextLines(logging.Formatter):
 
 
 def _moment(record: logging.LogRecord) -> str:
-    return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
