@@ -12,6 +12,7 @@ from integ_server.contract.errors import AuthenticationError, PermissionDeniedEr
 from integ_server.contract.types import SignInAnswer, SignInStart, SignInWay
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts as account_rows
+from integ_server.models.tables import users as user_rows
 from integ_server.providers.base import Credentials, SignedInAccount
 from integ_server.services import accounts, users
 from integ_server.services.access import opened
@@ -168,3 +169,20 @@ async def _secret(served: Served, account: str) -> str:
     async with served.backend.db.reading() as session:
         row = (await session.execute(select(Account).where(account_rows.c.account == account))).scalar_one()
         return opened(row, served.backend.vault).secret
+
+
+async def test_a_user_is_shown_as_their_store_shows_them_and_known_for_a_while(open_served: OpenServed) -> None:
+    served = await serving(open_served)
+    ann = await came_in(served, "ann")
+    assert await users.find_profile(served.backend, ann) == users.Profile("ann's games", None)
+    async with served.backend.db.writing.begin() as session:
+        await session.execute(user_rows.update().values(name="Somebody else"))
+    assert await users.find_profile(served.backend, ann) == users.Profile("ann's games", None)  # out of the cache
+    pictured = SignedInAccount(Credentials("ann", ""), "Ann", avatar_url="https://avatars.example/ann.jpg")
+    async with served.backend.db.writing.begin() as session:
+        await users.sign_in_with(served.backend, session, "fake", pictured)
+    assert await users.find_profile(served.backend, ann) == users.Profile("Somebody else", "https://avatars.example/ann.jpg")
+    http = await served.http((await served.new_tokens(ann)).access_token)
+    me = (await http.get("/users/me")).json()["data"]
+    assert (me["name"], me["avatar_url"]) == ("Somebody else", "https://avatars.example/ann.jpg")
+    assert await users.find_profile(served.backend, "nobody") is None
