@@ -98,9 +98,9 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
         app.include_router(part.router)
     if not settings.is_embedded:
         # of no use embedded, where every route costs a start its milliseconds
-        from integ_server.api import devices, pages, proton, sessions, store_pages, tokens
+        from integ_server.api import devices, pages, proton, sessions, store_pages, tokens, webhooks
 
-        for part in (devices, sessions, tokens, proton, pages, store_pages):
+        for part in (devices, sessions, tokens, proton, webhooks, pages, store_pages):
             app.include_router(part.router)
         app.include_router(pages.assets)
     return app

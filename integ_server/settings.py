@@ -63,6 +63,8 @@ class ServerSettings(BaseModel):
     """Where archives of Proton builds are kept for clients: a volume that API and workers share. None: this backend keeps no mirror."""
     proton_mirror_max_bytes: int = Field(default=20 << 30, ge=1, validation_alias=_own("proton_mirror_max_bytes"))
     """Those that nobody asked for the longest go before more than this is kept."""
+    webhook_allow_private: bool = Field(default=False, validation_alias=_own("webhook_allow_private"))
+    """Let webhooks go to this machine and to private networks too, there also without TLS and to any port: for a household of one's own."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         default="WARNING", validation_alias=AliasChoices("integ_log_level", "log_level")
     )

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from integ_server.contract.events import AccountChanged, EventName, JobChanged, LibraryChanged, PreferencesChanged, ProtonChanged
 from integ_server.db import Database
 from integ_server.models.tables import jobs
+from integ_server.services import deliveries
 from integ_server.services.event_hub import EventHub
 
 MOST_KEYS = 50
@@ -70,16 +71,18 @@ def _noted(session: AsyncSession) -> _Noted:
 
 
 def _complete(session: Session) -> None:
-    """Read how the jobs stand, with the last of the transaction's statements."""
-    noted: _Noted = session.info[_NOTED]
-    if session.in_nested_transaction() or not noted.job_ids:
+    """With the last of the transaction's statements: read how the jobs stand, and write down what webhooks are to hear."""
+    if session.in_nested_transaction():
         return
-    session.flush()
-    of_users = jobs.c.user_id.is_not(None)  # the backend's own work is nobody's news
-    for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)), of_users)):
-        told = JobChanged.model_validate(row._mapping)
-        noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
-    noted.job_ids.clear()
+    noted: _Noted = session.info[_NOTED]
+    if noted.job_ids:
+        session.flush()
+        of_users = jobs.c.user_id.is_not(None)  # the backend's own work is nobody's news
+        for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)), of_users)):
+            told = JobChanged.model_validate(row._mapping)
+            noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
+        noted.job_ids.clear()
+    deliveries.note(session, ((user_id, name, data) for (user_id, name, _), data in noted.events.items()))
 
 
 def _tell(session: Session) -> None:
