@@ -106,7 +106,8 @@ def note(session: Session, events: Iterable[tuple[str | None, EventName, Mapping
 
 async def deliver_due(backend: Backend, sender: CallbackSender | None = None, ending: asyncio.Event | None = None) -> int:
     """
-    Send what is due, for a minute at most or until *ending*; how many attempts were made. Any number of processes may do this at the same time.
+    Send what is due, for a minute at most or until *ending*; how many attempts were made. Any number of processes may do this at the
+    same time.
 
     A receiver's failure is a row in its log and nothing else.
 
