@@ -67,7 +67,8 @@ async def sign_in_with(backend: Backend, session: AsyncSession, provider: str, s
     if user_id is None:
         if backend.settings.registration == "closed":
             raise PermissionDeniedError("this backend takes no new players", hint="ask whoever runs it")
-        user_id = await make_user(session, clean_name(signed_in.display_name) or signed_in.credentials.account, signed_in.avatar_url)
+        name = clean_name(signed_in.display_name) or signed_in.credentials.account
+        user_id = await make_user(session, name, signed_in.avatar_url or None)
     elif signed_in.avatar_url:
         unseen = update(users).where(users.c.id == user_id, users.c.avatar_url.is_(None)).values(avatar_url=signed_in.avatar_url)
         await session.execute(unseen)
