@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from integ_runtime.device_login import DeviceLogin
     from integ_runtime.doctor import Check
     from integ_runtime.launch.launcher import Launcher
+    from integ_runtime.organising import Organising
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.session_store import SessionStore
     from integ_runtime.steam.library import SteamFiles
@@ -105,6 +106,12 @@ class Runtime:
         return Achievements(self.api, self.paths.cache / "achievements")
 
     @cached_property
+    def organising(self) -> Organising:
+        from integ_runtime.organising import Organising
+
+        return Organising(self.api, self.library, self.paths.data / f"decisions-{self.paths.cache_db.stem}.jsonl")
+
+    @cached_property
     def steam(self) -> SteamFiles:
         from integ_runtime.steam.library import SteamFiles
 
@@ -139,6 +146,7 @@ class Runtime:
         from integ_runtime.syncing import run_sync
 
         await self.refresh_local()
+        await self.organising.send_waiting()
         return await run_sync(await self.api(), self.library, providers, full=full, report=report)
 
     async def sync_in_background(self, providers: Sequence[str] = (), *, full: bool = False) -> int:
@@ -158,6 +166,7 @@ class Runtime:
         """Take what changed at the backend into the cache, without a sync; answers the revision reached."""
         from integ_runtime.syncing import follow
 
+        await self.organising.send_waiting()
         return await follow(await self.api(), self.library)
 
     async def refresh_local(self) -> bool:

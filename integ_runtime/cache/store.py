@@ -76,6 +76,14 @@ class LibraryCache:
         """Of the files that `put_local` was last fed from; empty when it never was."""
         return await _in_thread(rows.noted, self._file, "fingerprint") or ""
 
+    async def owner(self) -> str:
+        """Whose games these are; see `belong_to`."""
+        return await _in_thread(rows.noted, self._file, "owner") or ""
+
+    async def decide(self, title_id: str, wishes: dict[str, Any]) -> None:
+        """Show at once what the player wished of a title; the next answer of the changes feed counts over it."""
+        await _in_thread(_decide, self._file, title_id, wishes)
+
     async def belong_to(self, owner: str) -> bool:
         """
         Keep no games but *owner*'s, who is somebody at the backend, or nobody when it is empty; True when others' had to go.
@@ -138,6 +146,20 @@ def _fact_columns(fact: LocalFact) -> tuple[object, ...]:
     platforms = json.dumps(list(fact.platforms))
     state = (int(fact.installed), fact.install_path, fact.playtime_min, fact.last_played_at, int(fact.update_available), fact.proton)
     return (fact.title, platforms, *state)
+
+
+def _decide(cache_db: Path, title_id: str, wishes: dict[str, Any]) -> None:
+    with open_writer(cache_db) as base:
+        row = base.execute("SELECT favourite, hidden, tags FROM store_titles WHERE id = ?", (title_id,)).fetchone()
+        if row is None:
+            return
+        gone = {tag.casefold() for tag in wishes.get("remove_tags", [])}
+        tags = [tag for tag in json.loads(row[2]) if tag.casefold() not in gone]
+        tags += [tag for tag in wishes.get("add_tags", []) if tag.casefold() not in {each.casefold() for each in tags}]
+        values = (int(wishes.get("favourite", row[0])), int(wishes.get("hidden", row[1])), json.dumps(tags, ensure_ascii=False))
+        base.execute("UPDATE store_titles SET favourite = ?, hidden = ?, tags = ? WHERE id = ?", (*values, title_id))
+        merge(base, [key for (key,) in base.execute("SELECT key FROM store_releases WHERE title_id = ?", (title_id,))])
+        _changed(base)
 
 
 def _belong_to(cache_db: Path, owner: str) -> bool:

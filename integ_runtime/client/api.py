@@ -121,12 +121,23 @@ class ApiClient:
     async def download_plan(self, key: str, wanted: DownloadRequest) -> DownloadPlan:
         return await self._ask(DownloadPlan, "POST", f"/games/{_part(key)}/download", wanted)
 
+    async def change(self, method: str, path: str, body: dict[str, Any], *, key: str) -> None:
+        """A decision about games, which may be sent again with the same *key* and is done once."""
+        await self._ask(dict[str, Any], method, quote(path, safe="/:"), body, key=key)
+
     async def _ask(
-        self, kind: type[T], method: str, path: str, body: Wire | dict[str, Any] | None = None, params: dict[str, Any] | None = None
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        body: Wire | dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
+        *,
+        key: str = "",
     ) -> T:
         sent = body.model_dump(mode="json") if isinstance(body, Wire) else body
         try:
-            answer = await self._http.request(method, path, json=sent, params=params)
+            answer = await self._http.request(method, path, json=sent, params=params, headers={"Idempotency-Key": key} if key else None)
         except httpx.HTTPError as error:
             raise BackendUnreachableError(f"no answer from {self._where}", hint="integ doctor") from error
         if not answer.is_success:
