@@ -121,7 +121,7 @@ class Runtime:
     def proton(self) -> ProtonStore:
         from integ_runtime.proton.store import ProtonStore
 
-        return ProtonStore(self.settings, self.steam)
+        return ProtonStore(self.settings, self.steam, self.api if self.has_backend else None)
 
     @cached_property
     def installed(self) -> InstalledGames:

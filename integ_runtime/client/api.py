@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import NoneType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from integ_runtime.settings import shown_address
 from integ_server.contract.achievements import AchievementList
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
+from integ_server.contract.proton import ProtonVersionInfo
 from integ_server.contract.sessions import DeviceCode, DevicePoll, DeviceStart, NewToken, TokenInfo, TokenRequest, Tokens
 from integ_server.contract.sign_in import SignInPending
 from integ_server.contract.types import (
@@ -22,6 +24,7 @@ from integ_server.contract.types import (
     DownloadRequest,
     Envelope,
     JobInfo,
+    Page,
     ProviderInfo,
     SignedIn,
     SignInAnswer,
@@ -35,6 +38,7 @@ from integ_server.contract.types import (
 )
 
 T = TypeVar("T")
+_MOST_VERSIONS = 10_000
 EMBEDDED_HOST = "integ.embedded"
 """What a backend in this process is called in addresses; a name that nobody can register."""
 
@@ -124,6 +128,31 @@ class ApiClient:
     async def change(self, method: str, path: str, body: dict[str, Any], *, key: str) -> None:
         """A decision about games, which may be sent again with the same *key* and is done once."""
         await self._ask(dict[str, Any], method, quote(path, safe="/:"), body, key=key)
+
+    async def proton_versions(self, family: str) -> list[ProtonVersionInfo]:
+        """The whole catalogue of *family*; a backend for many has one."""
+        found: list[ProtonVersionInfo] = []
+        asked: dict[str, Any] = {"family": family, "limit": 200}
+        while len(found) < _MOST_VERSIONS:
+            page = await self._ask(Page[ProtonVersionInfo], "GET", "/proton/versions", params=asked)
+            found += page.items
+            if page.next_cursor is None:
+                break
+            asked["cursor"] = page.next_cursor
+        return found
+
+    @asynccontextmanager
+    async def proton_archive(self, version: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The backend's copy of an archive from byte *start* on, in pieces."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            async with self._http.stream("GET", f"/proton/versions/{_part(version)}/archive", headers=headers) as answer:
+                if answer.status_code not in {200, 206} or (start and answer.status_code != 206):
+                    await answer.aread()
+                    raise _error_in(answer)
+                yield answer.aiter_bytes(1 << 20)
+        except httpx.HTTPError as error:
+            raise BackendUnreachableError(f"no answer from {self._where}", hint="integ doctor") from error
 
     async def _ask(
         self,

@@ -311,6 +311,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"the disk {what} ({error.filename or path})", hint="integ doctor") from error
 
 
+def begin_part(source: Source, part: Path) -> int:
+    """Make *part* ready to take bytes of *source* in some other way; how many are there already. A transfer goes on with them."""
+    with storage_errors(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if _read_note(part).get("identity") != _identity(source):
+            drop_part(part)
+        part.touch(0o600)
+        size = part.stat().st_size
+        _note_of(part).write_text(json.dumps({"identity": _identity(source), "size": source.size_bytes, "etag": ""}), "utf-8")
+    return size
+
+
 def drop_part(part: Path) -> None:
     """Forget what was fetched so far."""
     part.unlink(missing_ok=True)

@@ -49,9 +49,10 @@ def open_door(settings: RuntimeSettings) -> BulkDoor:
     from integ_server.upstream import BulkDoor
 
     limit = settings.bandwidth_limit
-    return BulkDoor(settings.upstream_url, throttle=_shared(limit) if limit else None)
+    return BulkDoor(settings.upstream_url, throttle=shared_throttle(limit) if limit else None)
 
 
 @cache
-def _shared(bytes_per_s: int) -> Throttle:
+def shared_throttle(bytes_per_s: int) -> Throttle:
+    """The one allowance of this process."""
     return Throttle(bytes_per_s)

@@ -13,7 +13,7 @@ import queue
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,20 @@ class Order:
     def version(self) -> str:
         return version_name(self.archive.tag, self.archive.arch)
 
+    @property
+    def source(self) -> Source:
+        return Source(self.archive.url, self.archive.size_bytes, self.checksum, self.archive.identity)
 
-async def install(order: Order, tools: Path, *, door: BulkDoor, report: Report, limits: Limits | None = None) -> InstallOutcome:
+
+Copy = Callable[[Source, Path], Awaitable[int]]
+"""Brings bytes of a source into a part; answers how many came."""
+
+
+async def install(
+    order: Order, tools: Path, *, door: BulkDoor, report: Report, limits: Limits | None = None, copy: Copy | None = None
+) -> InstallOutcome:
     """
-    Put the build below *tools* under its version's name, and point `latest` to it.
+    Put the build below *tools* under its version's name, and point `latest` to it. *copy* may bring some of the archive beforehand.
 
     Raises:
         IntegrityError: A wrong checksum, a hostile archive, no Proton build; nothing of it is left.
@@ -86,7 +96,8 @@ async def install(order: Order, tools: Path, *, door: BulkDoor, report: Report, 
             return InstallOutcome(order.version, order.family.slug, target, already_installed=True, bytes_fetched=0)
         if os.path.lexists(target):
             raise WouldLoseDataError(f"{target} is in the way and is no Proton build", hint=f"move {target} elsewhere")
-        fetched = await in_background(
+        copied = await copy(order.source, tools / _PARTS / f"{order.archive.name}.part") if copy is not None else 0
+        fetched = copied + await in_background(
             lambda stop: _install(order, tools, door=door, stop=stop, reporter=reporter, limits=limits), name=f"install {order.version}"
         )
     return InstallOutcome(order.version, order.family.slug, target, already_installed=False, bytes_fetched=fetched)
@@ -157,7 +168,7 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
     part = tools / _PARTS / f"{archive.name}.part"
     here = part.stat().st_size if part.is_file() else 0
     check_space(tools, max(0, archive.size_bytes - here) + _UNPACKED_TO_ARCHIVE * archive.size_bytes)
-    source = Source(archive.url, archive.size_bytes, order.checksum, archive.identity)
+    source = order.source
     fetched = 0
     for attempt in (1, 2):
         transfer = Transfer(source, part, door, stop, reporter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ from integ_server.contract.errors import BuildNotFoundError, IntegError, Integri
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
-    from integ_runtime.proton.install import InstallOutcome
+    from integ_runtime.client.api import ApiClient
+    from integ_runtime.proton.install import Copy, InstallOutcome
+    from integ_runtime.proton.mirror import Catalogue
     from integ_runtime.proton.releases import Releases
     from integ_runtime.proton.verify import VerifyOutcome
     from integ_server.releases.feed import Archive, Feed
@@ -42,12 +45,15 @@ class PublishedBuild:
 class ProtonStore:
     """Everything about Proton versions: Integ's own lie in the cache folder, *steam* finds the others."""
 
-    def __init__(self, settings: RuntimeSettings, steam: SteamFiles) -> None:
+    def __init__(self, settings: RuntimeSettings, steam: SteamFiles, api: Callable[[], Awaitable[ApiClient]] | None = None) -> None:
+        """*api* opens the backend for many that there may be, whose catalogue and copies come before the publisher's."""
         self._settings = settings
+        self._api = api
         self._paths = settings.paths
         self._tools = settings.paths.proton_dir
         self._steam = steam
         self._choices = Choices(settings.paths)
+        self._catalogue: Catalogue | None = None
         self.notice = ""
         """Why the last list of published builds may be out of date; empty when it is not."""
 
@@ -107,8 +113,18 @@ class ProtonStore:
                     f"nobody publishes a checksum of {archive.tag}",
                     hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
                 )
+        order = Order(archive, get_family(archive.family), checksum)
         with open_door(self._settings) as door:
-            return await install(Order(archive, get_family(archive.family), checksum), self._tools, door=door, report=report)
+            return await install(order, self._tools, door=door, report=report, copy=await self._copier(archive, report))
+
+    async def _copier(self, archive: Archive, report: Report) -> Copy | None:
+        """What brings the backend's copy of *archive*; None when it has none."""
+        if self._api is None or self._catalogue is None:
+            return None
+        from integ_runtime.proton.mirror import copier
+
+        version = self._catalogue.copy_of(archive)
+        return copier(await self._api(), version, report, self._settings.bandwidth_limit) if version is not None else None
 
     async def _changed_since(self, archive: Archive) -> Archive | None:
         """What is published in place of *archive* by now; None when that is the same."""
@@ -289,6 +305,13 @@ class ProtonStore:
         return Releases(kept, upstream_url=self._settings.upstream_url, token=self._settings.github_token)
 
     async def _feed(self, family: str, *, refresh: bool = False) -> Feed:
+        if self._api is not None:
+            from integ_runtime.proton.mirror import read_catalogue
+
+            self._catalogue = await read_catalogue(await self._api(), get_family(family))
+            if self._catalogue is not None:
+                self.notice = ""
+                return self._catalogue
         feed = await self._releases().feed(get_family(family), refresh=refresh)
         self.notice = feed.notice
         return feed

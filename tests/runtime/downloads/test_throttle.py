@@ -91,7 +91,7 @@ def test_a_portion_is_at_least_one_byte_and_never_more_than_asked(limit: int) ->
 
 async def test_a_download_obeys_the_setting(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock, outside = Clock(), Outside()
-    monkeypatch.setattr(module, "_shared", lambda limit: make_throttle(clock, limit))
+    monkeypatch.setattr(module, "shared_throttle", lambda limit: make_throttle(clock, limit))
     body = outside.files["/files.example.com/a.bin"] = random.Random(5).randbytes(200_000)
     with outside.running():
         settings = read_settings({"HOME": str(home), "INTEG_UPSTREAM_URL": outside.url, "INTEG_BANDWIDTH_LIMIT": "50000"})
@@ -102,4 +102,4 @@ async def test_a_download_obeys_the_setting(home: Path, tmp_path: Path, monkeypa
 
 
 def test_all_doors_of_a_process_share_one_allowance() -> None:
-    assert module._shared(4 << 20) is module._shared(4 << 20)
+    assert module.shared_throttle(4 << 20) is module.shared_throttle(4 << 20)

@@ -7,7 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -69,7 +69,7 @@ class House:
 
 @pytest.fixture
 async def house(open_served: OpenServed, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr("integ_server.worker.scheduler.DELIVER_EVERY_S", 3600.0)  # the tests say when
+    monkeypatch.setattr("integ_server.app.open_scheduler", lambda backend: nullcontext())  # the tests say when
     served = await open_served({}, webhook_allow_private=True)
     user = await served.new_user()
     http = await served.http((await served.new_tokens(user)).access_token)
