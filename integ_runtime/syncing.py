@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.client.api import ApiClient
+from integ_runtime.client.events import Waker, waking
 from integ_runtime.progress import Progress, Report, unheard
 from integ_server.contract.errors import IntegError, PartialError, from_envelope
 from integ_server.contract.types import JobInfo, JobState
@@ -67,6 +67,14 @@ async def run_sync(
     told: dict[str, JobInfo] = {}
     waiting = {job.id for job in jobs}
     accounts = [job.id for job in jobs if job.kind == "sync"]
+    async with waking(api) as waker:
+        await _wait_for(api, waiting, told, report, waker)
+    await follow(api, library)
+    return SyncOutcome([_account(told[job_id]) for job_id in accounts])
+
+
+async def _wait_for(api: ApiClient, waiting: set[str], told: dict[str, JobInfo], report: Report, waker: Waker) -> None:
+    """Look at the jobs *waiting*, and at the metadata that they leave to be read, until all are over; *told* is how they stand."""
     pause_s = _SHORTEST_PAUSE_S
     while waiting:
         pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
@@ -82,9 +90,7 @@ async def run_sync(
             status = await api.sync_status()
             waiting = {job.id for job in status.jobs if job.kind == "metadata" and job.state not in _OVER}
         if waiting:
-            await asyncio.sleep(pause_s)
-    await follow(api, library)
-    return SyncOutcome([_account(told[job_id]) for job_id in accounts])
+            await waker.sleep(pause_s)
 
 
 def _account(job: JobInfo) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from integ_runtime.client.events import listen
 from integ_runtime.settings import shown_address
 from integ_server.contract.achievements import AchievementList
 from integ_server.contract.errors import BackendUnreachableError, IntegError, from_envelope
+from integ_server.contract.events import Event
 from integ_server.contract.proton import ProtonVersionInfo
 from integ_server.contract.sessions import DeviceCode, DevicePoll, DeviceStart, NewToken, TokenInfo, TokenRequest, Tokens
 from integ_server.contract.sign_in import SignInPending
@@ -129,6 +131,13 @@ class ApiClient:
         """A decision about games, which may be sent again with the same *key* and is done once."""
         await self._ask(dict[str, Any], method, quote(path, safe="/:"), body, key=key)
 
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens at a backend for many, as it happens; one in this process tells nothing."""
+        if self._http.base_url.host == EMBEDDED_HOST:
+            return
+        async for event in listen(self._http, self._where):
+            yield event
+
     async def proton_versions(self, family: str) -> list[ProtonVersionInfo]:
         """The whole catalogue of *family*; a backend for many has one."""
         found: list[ProtonVersionInfo] = []
@@ -149,7 +158,7 @@ class ApiClient:
             async with self._http.stream("GET", f"/proton/versions/{_part(version)}/archive", headers=headers) as answer:
                 if answer.status_code not in {200, 206} or (start and answer.status_code != 206):
                     await answer.aread()
-                    raise _error_in(answer)
+                    raise error_in(answer)
                 yield answer.aiter_bytes(1 << 20)
         except httpx.HTTPError as error:
             raise BackendUnreachableError(f"no answer from {self._where}", hint="integ doctor") from error
@@ -170,7 +179,7 @@ class ApiClient:
         except httpx.HTTPError as error:
             raise BackendUnreachableError(f"no answer from {self._where}", hint="integ doctor") from error
         if not answer.is_success:
-            raise _error_in(answer)
+            raise error_in(answer)
         try:
             return TypeAdapter(Envelope[kind]).validate_json(answer.content).data  # type: ignore[valid-type]
         except ValidationError as error:
@@ -181,7 +190,7 @@ def _part(text: str) -> str:
     return quote(text, safe=":")
 
 
-def _error_in(answer: httpx.Response) -> IntegError:
+def error_in(answer: httpx.Response) -> IntegError:
     """The failure in *answer*, or a plain one for somebody else's error page."""
     try:
         envelope = answer.json()

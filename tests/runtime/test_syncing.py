@@ -100,3 +100,24 @@ async def test_who_asks_is_known(signed_in: Runtime, backend_kind: BackendKind) 
     who = await signed_in.who()
     assert who == {"backend": backend_kind.address, "user": "Ann" if backend_kind.is_served else None}
     assert {each.provider for each in await signed_in.accounts.all()} == {"steam", "gog"}
+
+
+async def test_a_listener_hears_of_a_sync_from_a_backend_for_many(signed_in: Runtime, backend_kind: BackendKind) -> None:
+    heard: list[str] = []
+    api = await signed_in.api()
+
+    async def hear() -> None:
+        async for event in api.events():
+            heard.append(event.event)
+
+    hearing = asyncio.create_task(hear())
+    await asyncio.sleep(0.5)
+    await signed_in.sync()
+    await asyncio.sleep(0.5)
+    if signed_in.has_backend:
+        assert {"job.changed", "library.changed"} <= set(heard)
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+    else:
+        await asyncio.wait_for(hearing, 1)
+        assert heard == [], "in this process there is nobody else to tell"
