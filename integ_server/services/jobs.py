@@ -11,19 +11,20 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server import logs
-from integ_server.contract.errors import IntegError, JobNotFoundError, to_envelope
+from integ_server.contract.errors import BusyError, IntegError, JobNotFoundError, to_envelope
 from integ_server.contract.types import JobInfo, JobKind, JobState, SyncCounts
 from integ_server.db import after_commit
 from integ_server.models.job import Job
 from integ_server.models.tables import jobs
 from integ_server.services import claims, events, owner
 from integ_server.services.backend import Backend
-from integ_server.services.queues import Queue, queue_of, turn
+from integ_server.services.queues import PATIENCE, Queue, queue_of, turn
 from integ_server.services.rows import insert_or_skip
 
 KEPT_FOR = timedelta(days=7)
 _UNFINISHED = ("queued", "running")
 _LOOKED_AT = 200
+_TRIES = 10
 
 
 class ClaimLostError(Exception):
@@ -76,26 +77,61 @@ async def begin(
         "turn_at": turn(queue, now),
         "request_id": logs.request_id.get(),
     }
-    inserted = await session.execute(insert_or_skip(session, jobs), values)
-    query = select(Job).where(jobs.c.subject == subject, jobs.c.state.in_(_UNFINISHED)).with_for_update()
-    job = (await session.execute(query)).scalar_one()
-    is_new = _count(inserted) == 1
-    if full and not job.full:
-        job.full = True
-    job.cancelled_at = None  # it is wanted again
-    is_held = _is_held(backend, job)
-    is_hurried = job.state == "queued" and values["turn_at"] < job.turn_at
-    if is_hurried:
-        job.queue, job.turn_at = queue, values["turn_at"]
-    if is_new or is_hurried or not is_held:
-        if not is_new and not is_held:
-            job.state, job.owner, job.attempts, job.heartbeat_at = "queued", values["owner"], 0, now
-            job.started_at = None
-        if not later:
+    for _ in range(_TRIES):
+        job, is_new = await _find_or_insert(session, values)
+        if job is not None and not is_new and _asks_for_more(backend, job, values):
+            locked = select(Job).where(jobs.c.id == job.id, jobs.c.state.in_(_UNFINISHED)).with_for_update()
+            job = (await session.execute(locked, execution_options={"populate_existing": True})).scalar_one_or_none()
+        if job is not None:
+            break  # else it ended between two looks
+    else:
+        raise BusyError("this is being begun and ended by others all the time", hint="try again in a moment", retry_after_s=1)
+    if is_new or _asks_for_more(backend, job, values):
+        is_news = is_new or _ask_more(backend, job, values)
+        if is_news:
+            events.job_changed(session, job.id)
+        if is_news and not later:
             after_commit(session, lambda: backend.send(kind, job.queue, job.id, 0.0))
-        events.job_changed(session, job.id)
     await session.flush()
     return job
+
+
+async def _find_or_insert(session: AsyncSession, values: dict[str, Any]) -> tuple[Job | None, bool]:
+    """
+    The unfinished job about the subject, and whether it is new; None when another one ended at this very moment.
+
+    A job that is there is not locked: whoever does it may be writing for seconds, and most who ask want nothing else of it.
+    """
+    unfinished = select(Job).where(jobs.c.subject == values["subject"], jobs.c.state.in_(_UNFINISHED))
+    known = (await session.execute(unfinished, execution_options={"populate_existing": True})).scalar_one_or_none()
+    if known is not None:
+        return known, False
+    if _count(await session.execute(insert_or_skip(session, jobs), values)) == 1:
+        return await session.get(Job, values["id"]), True
+    return None, False
+
+
+def _asks_for_more(backend: Backend, job: Job, values: dict[str, Any]) -> bool:
+    """Whether the job that is there has to change for whoever asks for it with *values*."""
+    return _is_hurried(job, values) or job.cancelled_at is not None or (values["full"] and not job.full) or not _is_held(backend, job)
+
+
+def _ask_more(backend: Backend, job: Job, values: dict[str, Any]) -> bool:
+    """Change it so; whether workers have to hear of it."""
+    is_held = _is_held(backend, job)
+    job.cancelled_at = None  # it is wanted again
+    job.full = job.full or values["full"]
+    is_hurried = _is_hurried(job, values)
+    if is_hurried:
+        job.queue, job.turn_at = values["queue"], values["turn_at"]
+    if not is_held:
+        job.state, job.owner, job.attempts, job.heartbeat_at = "queued", values["owner"], 0, values["heartbeat_at"]
+        job.started_at = None
+    return is_hurried or not is_held
+
+
+def _is_hurried(job: Job, values: dict[str, Any]) -> bool:
+    return job.state == "queued" and PATIENCE[values["queue"]] < PATIENCE[Queue(job.queue)] and values["turn_at"] < job.turn_at
 
 
 async def take_up(backend: Backend) -> list[str]:

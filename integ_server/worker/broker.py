@@ -27,11 +27,11 @@ _IDLE_MS = 250
 """How often an idle thread looks whether it is to end; a message wakes it at once."""
 _STOP_MS = 20
 """An idle thread ends by itself within `_IDLE_MS`, and one with a job was told to already: nobody has to wait for that."""
-_POLL_MS = 50
+POLL_MS = 50
 """How long an idle consumer waits before it asks Redis again: a job begins after half of that on the average."""
 _STOP_WITH_REDIS_MS = 5_000
 """There messages that were fetched are given back."""
-_PREFETCH = 512
+PREFETCH = 512
 """A hint is done with in a moment, and one that dies with its worker is missed by nobody: what counts is to fetch many at once."""
 _MOST_UNSENT = 1_000
 _REDIS_WITHIN_S = 2.0
@@ -141,8 +141,8 @@ async def _between_processes(
     backend.send = send
     try:
         if consume:
-            worker = Worker(broker, queues=queues, worker_threads=1, worker_timeout=_POLL_MS)
-            worker.queue_prefetch = _PREFETCH
+            worker = Worker(broker, queues=queues, worker_threads=1, worker_timeout=POLL_MS)
+            worker.queue_prefetch = PREFETCH
             await asyncio.to_thread(worker.start)
         yield
     finally:

@@ -231,3 +231,30 @@ async def test_a_job_that_is_wanted_again_while_it_is_being_cancelled_is_done(op
     await jobs.end_cancelled(backend, job_id)
     (again,) = await claims.claim_next(backend, ALL, 1)
     assert (await sync.pull_account(backend, again)).added == 1
+
+
+async def test_a_job_that_ends_while_it_is_asked_for_is_begun_anew(open_served: Callable[..., Awaitable[Player]]) -> None:
+    backend = (await open_served()).backend
+    first = await _ask(backend, None, "metadata/fake")
+    (job,) = await claims.claim_next(backend, ALL, 1)
+    if backend.db.is_sqlite:  # there nobody writes while somebody else does
+        await _end(backend, job)
+        assert await _ask(backend, None, "metadata/fake") != first
+        return
+    async with backend.db.writing.begin() as ending, backend.db.writing.begin() as asking:
+        await jobs.finish(ending, job.id)
+        again = asyncio.create_task(jobs.begin(backend, asking, kind="metadata", subject="metadata/fake", user_id=None, full=True))
+        await asyncio.sleep(0.2)  # it waits for the row by now
+        await ending.commit()
+        assert (await asyncio.wait_for(again, 10)).id != first
+
+
+async def test_asking_for_a_job_that_is_being_written_waits_for_nothing(open_served: Callable[..., Awaitable[Player]]) -> None:
+    backend = (await open_served()).backend
+    first = await _ask(backend, None, "sync/1")
+    (job,) = await claims.claim_next(backend, ALL, 1)
+    if backend.db.is_sqlite:  # one writer at a time is how it is
+        return
+    async with backend.db.writing.begin() as writing:
+        await jobs.hold(writing, job.id, "writing")
+        assert await asyncio.wait_for(_ask(backend, None, "sync/1"), 5) == first

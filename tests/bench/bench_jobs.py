@@ -1,0 +1,264 @@
+"""
+Messages a second of Integ's actor, locks and de-duplication included, beside a bare no-op actor on the same Redis.
+
+`bare` is Dramatiq's own worker with the same prefetch; its messages do nothing. `integ` is a worker as `integ worker` runs it: each
+message is for a job of its own, whose row in PostgreSQL is claimed, done by a handler that does nothing, and ended. `hints` are messages
+for jobs that are done already, which is what duplicates and late ones cost. Each with one and two workers, freely and with every
+worker held to the same share of a core, by stopping it while it is over its share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from redis import Redis
+from sqlalchemy import delete, func, insert, select
+
+from integ_server.migrations.upgrade import migrate
+from integ_server.models.tables import jobs, users
+from integ_server.opening import open_backend
+from integ_server.settings import ServerSettings
+from integ_server.worker.actors import declare_hinting
+from integ_server.worker.broker import make_broker
+from tests.bench.measure import versions, write_result
+from tests.servers import postgres_server, redis_server
+
+TARGET = 0.8
+SCALES = 1.7
+SHARE = 0.3
+"""Of one core, for each worker: what serves them both has to have the rest."""
+USERS = 500
+THREADS = 32
+_KEY = "k1:0123456789abcdef0123456789abcdef"
+
+
+# --- the workers, as processes of their own: `python -m tests.bench.bench_jobs --be bare|integ`
+
+
+def be_bare(redis_url: str) -> None:
+    from dramatiq.worker import Worker
+
+    from integ_server.worker.broker import POLL_MS, PREFETCH
+
+    _, broker = make_bare(redis_url)
+    worker = Worker(broker, worker_threads=1, worker_timeout=POLL_MS)
+    worker.queue_prefetch = PREFETCH
+    worker.start()
+    print("ready", flush=True)
+    signal.sigwait({signal.SIGTERM})
+    os._exit(0)
+
+
+def be_integ(settings: ServerSettings, threads: int) -> None:
+    from integ_server.models.job import Job
+    from integ_server.services import jobs as job_service
+    from integ_server.services.backend import Backend
+    from integ_server.worker import runner
+    from integ_server.worker.run import run_worker
+
+    async def nothing(backend: Backend, job: Job) -> None:
+        async with backend.db.writing.begin() as session:
+            await job_service.finish(session, job.id)
+
+    runner.HANDLERS["sync"] = nothing  # type: ignore[index]  # everything around it is as it runs
+    asyncio.run(run_worker(settings, threads=threads, ready=lambda: print("ready", flush=True)))
+
+
+class Bench:
+    def __init__(self, redis_url: str, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+        self._settings = ServerSettings.model_validate({name.lower().removeprefix("integ_"): value for name, value in environ.items()})
+        self._redis: Redis = Redis.from_url(redis_url)
+        self._redis_url = redis_url
+
+    def rate(self, rival: str, workers: int, messages: int, *, share: float | None) -> float:
+        """Messages a second, from the moment when the workers are let go until the last is done."""
+        self._redis.flushall()
+        asyncio.run(self._rows(messages if rival != "bare" else 0, state="queued" if rival == "integ" else "done"))
+        with contextlib.ExitStack() as running:
+            held = [running.enter_context(self._worker("bare" if rival == "bare" else "integ")) for _ in range(workers)]
+            for pid in held:
+                os.kill(pid, signal.SIGSTOP)
+            self._send(rival, messages)
+            began = time.monotonic()
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+                if share is not None:
+                    running.enter_context(held_to(pid, share))
+            queue = "bare" if rival == "bare" else "now"
+            while self._redis.hlen(f"dramatiq:{queue}.msgs"):
+                time.sleep(0.005)
+            if rival == "integ":
+                asyncio.run(self._wait(messages))
+            return messages / (time.monotonic() - began)
+
+    def _send(self, rival: str, messages: int) -> None:
+        if rival == "bare":
+            bare, _ = make_bare(self._redis_url)
+            for number in range(messages):
+                bare.send(f"{number:032x}")
+            return
+        broker = make_broker(self._redis_url)
+        send = declare_hinting(broker, lambda: None)
+        for number in range(messages):
+            send("sync", "now", f"{number:032x}", 0.0)
+        broker.close()
+
+    @contextlib.contextmanager
+    def _worker(self, rival: str) -> Iterator[int]:
+        environ = {**os.environ, **self._environ}
+        words = [sys.executable, "-m", "tests.bench.bench_jobs", "--be", rival]
+        process = subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise SystemExit(f"the {rival} worker did not start")
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+            process.communicate(timeout=60)
+
+    async def _rows(self, count: int, *, state: str) -> None:
+        now = datetime.now(UTC)
+        facts = {"kind": "sync", "provider": "bench", "account": "", "full": False, "stage": "", "done": 0, "queue": "now"}
+        facts |= {"attempts": 0}
+        moments = {"created_at": now, "turn_at": now, "heartbeat_at": now, "finished_at": None if state == "queued" else now}
+        rows = [
+            {
+                "id": f"{at:032x}",
+                "subject": f"bench/{at}",
+                "user_id": f"user{at % USERS}",
+                "state": state,
+                "queue": "now",
+                **facts,
+                **moments,
+            }
+            for at in range(count)
+        ]
+        async with open_backend(self._settings, {}) as backend, backend.db.writing.begin() as session:
+            await session.execute(delete(jobs))
+            await session.execute(delete(users))
+            made = {"revision": 1, "first_revision": 1, "preferences": {}, "created_at": now}
+            await session.execute(insert(users), [{"id": f"user{at}", "name": f"User {at}", **made} for at in range(USERS)])
+            if rows:
+                await session.execute(insert(jobs), rows)
+
+    async def _wait(self, count: int) -> None:
+        query = select(func.count()).select_from(jobs).where(jobs.c.state == "done")
+        async with open_backend(self._settings, {}) as backend:
+            while True:
+                async with backend.db.reading() as session:
+                    if (await session.execute(query)).scalar_one() == count:
+                        return
+                await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def held_to(pid: int, share: float) -> Iterator[None]:
+    """Inside, the process gets no more than *share* of a core: it is stopped while it has had more."""
+    ending = threading.Event()
+
+    def hold() -> None:
+        began, used_before = time.monotonic(), _cpu_s(pid)
+        while not ending.wait(0.002):
+            over_s = (_cpu_s(pid) - used_before) / share - (time.monotonic() - began)
+            if over_s > 0.002:
+                os.kill(pid, signal.SIGSTOP)
+                ending.wait(over_s)
+                os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _cpu_s(pid: int) -> float:
+    """Of all its threads, in seconds; the kernel counts nanoseconds."""
+    used = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            used += int((task / "schedstat").read_text().split()[0])
+    return used / 1e9
+
+
+def make_bare(redis_url: str) -> tuple[Any, Any]:
+    import dramatiq
+    from dramatiq.brokers.redis import RedisBroker
+
+    broker = RedisBroker(url=redis_url, middleware=[])  # type: ignore[no-untyped-call]
+
+    @dramatiq.actor(broker=broker, queue_name="bare")
+    def nothing(job_id: str) -> None:
+        pass
+
+    return nothing, broker
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--be", choices=("bare", "integ"), help=argparse.SUPPRESS)
+    wanted = parser.parse_args()
+    if wanted.be == "bare":
+        be_bare(os.environ["INTEG_REDIS_URL"])
+    elif wanted.be == "integ":
+        be_integ(ServerSettings.from_environment(None), THREADS)
+    else:
+        measure(wanted.messages, wanted.rounds)
+
+
+def measure(messages: int, rounds: int) -> None:
+    with postgres_server() as postgres, redis_server() as redis:
+        url = postgres.new_database()
+        asyncio.run(migrate(url))
+        redis_url = f"unix://{redis.folder}/s"
+        environ = {"INTEG_DATABASE_URL": url, "INTEG_REDIS_URL": redis_url, "INTEG_SECRET_KEY": _KEY, "INTEG_LOG_LEVEL": "ERROR"}
+        bench = Bench(redis_url, environ)
+        cases = [(rival, workers, share) for rival in ("bare", "integ", "hints") for workers in (1, 2) for share in (None, SHARE)]
+        found: dict[str, list[float]] = {}
+        for number in range(rounds):
+            for rival, workers, share in cases:
+                name = f"{rival}, {workers} {'free' if share is None else 'held'}"
+                count = messages if share is None else messages // 3
+                found.setdefault(name, []).append(bench.rate(rival, workers, count, share=share))
+                print(f"  round {number + 1}: {name}: {found[name][-1]:,.0f}/s", file=sys.stderr)
+    per_s = {name: round(median(rates)) for name, rates in found.items()}
+    ratios = {
+        "jobs": round(per_s["integ, 2 free"] / per_s["bare, 2 free"], 3),
+        "jobs held": round(per_s["integ, 2 held"] / per_s["bare, 2 held"], 3),
+        "messages": round(per_s["hints, 2 free"] / per_s["bare, 2 free"], 3),
+        "two for one, jobs": round(per_s["integ, 2 held"] / per_s["integ, 1 held"], 2),
+        "two for one, messages": round(per_s["hints, 2 held"] / per_s["hints, 1 held"], 2),
+        "two for one, bare": round(per_s["bare, 2 held"] / per_s["bare, 1 held"], 2),
+    }
+    print(f"jobs: {ratios['jobs']} of the bare actor's messages a second (target {TARGET}); messages alone: {ratios['messages']}")
+    print(f"two workers do {ratios['two for one, jobs']} times what one does (target {SCALES})")
+    targets = {"jobs": TARGET, "two for one, jobs": SCALES}
+    facts = {"messages": messages, "rounds": rounds, "share": SHARE, "users": USERS, "threads": THREADS}
+    write_result(
+        "jobs",
+        {**facts, "per_s": per_s, "ratios": ratios, "targets": targets, "versions": versions("dramatiq", "redis", "sqlalchemy", "asyncpg")},
+    )
+
+
+if __name__ == "__main__":
+    main()
