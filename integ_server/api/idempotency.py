@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from integ_server.api.deps import get_caller
 from integ_server.contract.errors import AuthenticationError, BackendUnreachableError, BusyError, UsageError
+from integ_server.services import owner
 from integ_server.services.backend import Backend
 
 KEPT_FOR_S = 86_400.0
@@ -144,13 +146,16 @@ async def _turn(backend: Backend, name: str) -> AsyncIterator[None]:
     Raises:
         BusyError: Another one is at it, and goes on.
     """
-    turn, holder = f"{name}/turn", secrets.token_hex(8)
+    turn, holder = f"{name}/turn", f"{owner.this_process()}/{secrets.token_hex(8)}"
     until = time.monotonic() + _WAIT_S
     while not await backend.cache.lease(turn, holder, _TURN_S):
-        if time.monotonic() < until:
+        other = await backend.cache.get(turn)
+        if other is not None and not owner.is_alive(other.partition("/")[0], datetime.now(UTC), own_machine=False):
+            await backend.cache.release(turn, other)  # of this machine, where that is seen at once
+        elif time.monotonic() < until:
             await asyncio.sleep(_LOOK_EVERY_S)
-            continue
-        raise BusyError("the same request is being done at this moment", hint="ask again in a moment for its answer", retry_after_s=1)
+        else:
+            raise BusyError("the same request is being done at this moment", hint="ask again in a moment for its answer", retry_after_s=1)
 
     async def hold() -> None:
         while True:

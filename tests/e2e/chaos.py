@@ -46,6 +46,7 @@ from tests.servers import Server, postgres_server, redis_server
 
 API, WORKERS = 3, 2
 _OVER = {"done", "failed", "cancelled"}
+_HISTORY = "chaos_history"
 _BALANCED = "http://127.0.0.1:1"
 """The one address that clients know; the balancer knows the processes behind it."""
 
@@ -94,26 +95,35 @@ class Balancer(httpx.AsyncBaseTransport):
     """Spreads requests over the API processes; one that refuses the connection was not reached, so the next is asked."""
 
     def __init__(self, ports: Sequence[int], figures: Figures) -> None:
-        self._turn = itertools.cycle(ports)
-        self._count = len(ports)
+        self._ports = list(ports)
+        self._turn = itertools.count()
         self._figures = figures
         self._wire = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=400, max_keepalive_connections=100), trust_env=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._figures.requests += 1
-        for attempt in range(1, self._count + 1):
-            url = request.url.copy_with(port=next(self._turn))
-            stream = request.stream
-            asked = httpx.Request(request.method, url, headers=request.headers, stream=stream, extensions=request.extensions)
+        first = next(self._turn)
+        for offset in range(len(self._ports)):
+            url = request.url.copy_with(port=self._ports[(first + offset) % len(self._ports)])
+            asked = httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=request.extensions)
             try:
-                return await self._wire.handle_async_request(asked)
-            except httpx.ConnectError:
-                if attempt == self._count:
+                answer = await self._wire.handle_async_request(asked)
+            except httpx.TransportError as error:
+                self._note(request, type(error).__name__)
+                if not isinstance(error, httpx.ConnectError) or offset == len(self._ports) - 1:
                     raise
+            else:
+                self._note(request, str(answer.status_code))
+                return answer
         raise AssertionError("the last one answers or raises")
 
     async def aclose(self) -> None:
         await self._wire.aclose()
+
+    @staticmethod
+    def _note(request: httpx.Request, what: str) -> None:
+        """A request is the same object each time it is sent: what became of it so far goes with it."""
+        request.extensions.setdefault(_HISTORY, []).append(f"{time.monotonic() % 1000:.2f} {what}")
 
 
 class Counted(httpx.AsyncBaseTransport):
@@ -122,7 +132,17 @@ class Counted(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._figures.calls += 1
-        return await self._inner.handle_async_request(request)
+        try:
+            answer = await self._inner.handle_async_request(request)
+        except httpx.TransportError:
+            self._tell(request)
+            raise
+        if answer.status_code >= 400:
+            self._tell(request)
+        return answer
+
+    def _tell(self, request: httpx.Request) -> None:
+        self._figures.failures.append(f"{request.method} {request.url.path}: {request.extensions.get(_HISTORY)}")
 
 
 class Fleet:
@@ -250,7 +270,7 @@ async def _play(
                         figures.failures.append(f"{player.steam_id}: a job ended {job.state}: {job.error}")
                 owned = await _owned(api)
             except IntegError as error:
-                figures.failures.append(f"{player.steam_id}: {type(error).__name__}: {error.message}")
+                figures.failures.append(f"{player.steam_id}: {type(error).__name__}: {error.message} ({error.__cause__!r})")
                 return
             figures.syncs += 1
             done += 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from integ_server.app import create_app
 from integ_server.cache import MemoryCache, RedisCache
 from integ_server.contract.errors import AuthenticationError, GameNotFoundError, ProviderError, RateLimitedError
 from integ_server.contract.scopes import ALL_SCOPES
+from integ_server.services import owner
 from tests.server.conftest import settings_for
 
 
@@ -100,13 +102,16 @@ async def test_a_duplicate_that_comes_too_early_gets_the_answer_of_the_first(htt
     assert (await _count(http, "k1")).json()["number"] == (await first).json()["number"] == 1
 
 
+@pytest.mark.parametrize("turn_s", [0.5, 60.0], ids=["elsewhere", "on this machine"])
 async def test_a_request_whose_process_died_is_done_when_it_comes_again(
-    http: httpx.AsyncClient, counter: Counter, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncClient, counter: Counter, monkeypatch: pytest.MonkeyPatch, turn_s: float
 ) -> None:
-    monkeypatch.setattr(idempotency, "_TURN_S", 0.5)
+    monkeypatch.setattr(idempotency, "_TURN_S", turn_s)
+    died = "1 1 of-another-boot pid:[1]" if turn_s < 1 else owner.this_process().replace(f"{os.getpid()} ", "999999 ", 1)
     with monkeypatch.context() as dying:
         for kind in (MemoryCache, RedisCache):
             dying.setattr(kind, "release", AsyncMock())  # it did not come to that
+        dying.setattr(idempotency.owner, "this_process", lambda: died)
         counter.fails = RuntimeError("killed")
         await _count(http, "k1")
     counter.fails = None
