@@ -42,7 +42,7 @@ from integ_server.sandbox.world import SteamApp, World, make_world
 from integ_server.services import access, users
 from integ_server.settings import ServerSettings
 from tests.backends import SECRET_KEY, Program
-from tests.servers import Server, postgres_server, redis_server
+from tests.servers import Postgres, Server, postgres_server, redis_server
 
 API, WORKERS = 3, 2
 _OVER = {"done", "failed", "cancelled"}
@@ -297,7 +297,7 @@ async def _storm(fleet: Fleet, figures: Figures, servers: Sequence[Server], *, k
         await asyncio.sleep(luck.uniform(*every_s))
         if number in restarts:
             server = restarts[number]
-            figures.restarts[type(server).__name__] += 1
+            figures.restarts["postgresql" if isinstance(server, Postgres) else "redis"] += 1
             await asyncio.to_thread(server.stop)
             await asyncio.to_thread(server.start)
             continue
