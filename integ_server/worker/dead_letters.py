@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dramatiq import Broker, MessageProxy
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.errors import ActorNotFound
-from dramatiq.message import Message
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.errors import ActorNotFound, DecodeError
 from dramatiq.middleware import Middleware
 
 from integ_server.redaction import redact
@@ -41,9 +40,9 @@ class PatientBroker(RedisBroker):
             self.queues.add(queue_name)
             self.emit_after("declare_queue", queue_name)
 
-    def do_fetch(self, queue_name: str, count: int) -> list[bytes]:
-        fetched: list[bytes | None] = self._dispatch("fetch")(queue_name, count)  # type: ignore[no-untyped-call]
-        return [data for data in fetched if data is not None and self._is_message(queue_name, data)]
+    @property
+    def consumer_class(self) -> type[_PatientConsumer]:
+        return _PatientConsumer
 
     def note_dead(self, message_id: str, queue: str, actor: str, reason: str) -> None:
         _log.error("a message of the queue %s is put aside: %s", queue[:40], reason)
@@ -54,20 +53,23 @@ class PatientBroker(RedisBroker):
         pipe.expire(REASONS, KEPT_FOR_S)
         pipe.execute()
 
-    def _is_message(self, queue_name: str, data: bytes) -> bool:
-        try:
-            Message.decode(data)
-        except Exception as error:  # whatever a decoder makes of foreign bytes
-            self._put_aside(queue_name, data, f"it can't be read: {type(error.__cause__ or error).__name__}")
-            return False
-        return True
-
-    def _put_aside(self, queue_name: str, data: bytes, reason: str) -> None:
+    def put_aside(self, queue_name: str, data: bytes, reason: str) -> None:
         """The dead-letter queue is for messages that can be read; of this one only the reason is kept."""
         for message_id, content in self.client.hscan_iter(f"{self.namespace}:{queue_name}.msgs", count=1000):
             if content == data:
                 self.do_ack(queue_name, message_id)
                 self.note_dead(message_id.decode("utf-8", "replace")[:100], queue_name, "", reason)
+
+
+class _PatientConsumer(_RedisConsumer):
+    def __next__(self) -> MessageProxy | None:
+        try:
+            message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+        except DecodeError as error:
+            cause = error.error
+            self.broker.put_aside(self.queue_name, error.data, f"it can't be read: {type(cause).__name__}")
+            return None
+        return message
 
 
 def _said(error: Any) -> str:

@@ -19,6 +19,8 @@ from integ_server.worker.runner import Runner
 LOOK_EVERY_S = 1.0
 """What a lost message costs; a look at an empty line is one short statement."""
 ORPHANS_EVERY_S = 5.0
+_AGAIN_AFTER_S = 0.02
+"""After a look that found nothing: a thousand messages about nothing cost fifty looks a second at most."""
 _LONGEST_PAUSE_S = 5.0
 _log = logging.getLogger("integ.worker")
 
@@ -67,6 +69,7 @@ class Line:
                 pause_s = 0.0
                 _log.warning("the line of jobs can be read again")
             if not began:
+                await asyncio.sleep(_AGAIN_AFTER_S)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._something.wait(), LOOK_EVERY_S * (0.75 + random.random() / 2))
 
