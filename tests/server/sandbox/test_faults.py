@@ -99,7 +99,7 @@ def test_two_sandboxes_share_a_world_and_no_memory() -> None:
 
 
 def test_every_fault_of_steam_and_of_the_feed_is_turned_on_by_some_test() -> None:
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    tests = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     patterns = {"openid.403": 'f"openid.{status}"', "openid.429": 'f"openid.{status}"', "openid.503": 'f"openid.{status}"'}
     patterns |= {f"feed.{variant}": 'f"feed.{variant}"' for variant in VARIANTS}
     mine = [name for name in KNOWN if name.startswith(("steam.", "openid.", "feed."))]
