@@ -19,6 +19,7 @@ from integ_server.api.safety import Safety
 from integ_server.auth import rotation
 from integ_server.contract.keys import KeyRotation
 from integ_server.opening import open_backend
+from integ_server.providers import providers
 from integ_server.providers.base import GameProvider
 from integ_server.services.jobs import take_up
 from integ_server.settings import ServerSettings
@@ -95,6 +96,8 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
     app.add_middleware(Recorder, writes_lines=not settings.is_embedded)  # the last is the outermost
     add_handlers(app)
     for part in (health, metrics, docs, auth, users, games, achievements, preferences, jobs, events):
+        if part is games:
+            app.include_router(games.of_each_store(providers() if stores is None else stores))
         app.include_router(part.router)
     if not settings.is_embedded:
         # of no use embedded, where every route costs a start its milliseconds

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Select, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import IntegrityError as UniqueViolation
@@ -40,6 +41,11 @@ class Database:
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
+
+    async def read_row(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Any]:
+        """The one row that *statement* finds."""
+        async with self.reading() as session:
+            return tuple((await session.execute(statement, values)).one())
 
 
 @contextlib.asynccontextmanager

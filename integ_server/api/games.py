@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
 
 from integ_server.api.deps import BackendDep, Cursor, Downloader, Limit, Reader, SessionDep, Syncer
 from integ_server.api.envelope import not_changed, ok
+from integ_server.contract.errors import utc_now_text
 from integ_server.contract.types import (
     Changes,
     DownloadPlan,
@@ -21,21 +25,71 @@ from integ_server.contract.types import (
     SyncStatus,
 )
 from integ_server.services import accounts, descriptions, downloads, jobs, library, sync
+from integ_server.services.backend import Backend
+from integ_server.services.lists import ListQuery, depends_on_time, owned_page
 
+Words = Annotated[str, Query(max_length=200)]
+Sort = Annotated[str, Query(max_length=20, pattern="^-?(title|playtime|last[_-]played|store)$")]
 router = APIRouter(prefix="/games", tags=["games"])
 
 
 @router.get("", response_model=Envelope[Page[ReleaseRecord]])
 async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
-    session: SessionDep,
+    backend: BackendDep,
     user: Reader,
+    request: Request,
+    response: Response,
     limit: Limit = 50,
     cursor: Cursor = None,
     provider: Annotated[str | None, Query(max_length=40, pattern="^[a-z0-9-]+$")] = None,
-    q: Annotated[str, Query(max_length=200)] = "",
-) -> Envelope[Page[ReleaseRecord]]:
-    """Releases the user owns, by name."""
-    return ok(await library.owned_games(session, user, limit=limit, cursor=cursor, provider=provider, q=q))
+    q: Words = "",
+    filter: Words = "",
+    sort: Sort = "title",
+) -> Response:
+    """Releases the user owns; `q` is a part of the name, `filter` has the fields of `integ list --filter`."""
+    return await _listed(backend, user, request, response, ListQuery(provider, q, filter, sort), limit, cursor)
+
+
+def of_each_store(slugs: Iterable[str]) -> APIRouter:
+    """`GET /games/STORE` for each store; one that is called like another address here has `?provider=` alone."""
+    lists = APIRouter(prefix=router.prefix, tags=["games"])
+    taken = {route.path.removeprefix(f"{router.prefix}/") for route in router.routes if isinstance(route, APIRoute)}
+    for slug in sorted(set(slugs) - taken):
+        lists.add_api_route(f"/{slug}", _list_of(slug), response_model=Envelope[Page[ReleaseRecord]], operation_id=f"list_{slug}_games")
+    return lists
+
+
+def _list_of(slug: str) -> Callable[..., Awaitable[Response]]:
+    async def list_store_games(  # noqa: PLR0917
+        backend: BackendDep,
+        user: Reader,
+        request: Request,
+        response: Response,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        q: Words = "",
+        filter: Words = "",
+        sort: Sort = "title",
+    ) -> Response:
+        """Releases the user owns at this store."""
+        return await _listed(backend, user, request, response, ListQuery(slug, q, filter, sort), limit, cursor)
+
+    return list_store_games
+
+
+async def _listed(  # noqa: PLR0917
+    backend: Backend, user: str, request: Request, response: Response, query: ListQuery, limit: int, cursor: str | None
+) -> Response:
+    async with backend.db.reading() as session:
+        revision = await library.revision(session, user)
+    moment = utc_now_text() if depends_on_time(query) else ""
+    unchanged = not_changed(request, response, user, query, limit, cursor, revision, moment)
+    if unchanged is not None:
+        return unchanged
+    items, next_cursor = await owned_page(backend.db, user, query, limit=limit, cursor=cursor)
+    end = f',"next_cursor":{json.dumps(next_cursor)}}},"timestamp":"{utc_now_text()}"}}'
+    body = b'{"status":"ok","data":{"items":' + items + end.encode()
+    return Response(body, media_type="application/json", headers=dict(response.headers))
 
 
 @router.post("/sync", status_code=202)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.contract.errors import GameNotFoundError, NotSignedInError, UsageError
-from integ_server.contract.types import Changes, Page, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
+from integ_server.contract.errors import GameNotFoundError, NotSignedInError
+from integ_server.contract.types import Changes, ReleaseRecord, TitleDetails, TitleRecord, UserInfo
 from integ_server.db import Database
 from integ_server.models.tables import games, library_entries, titles, users
 from integ_server.services import choices, decisions, events
-from integ_server.services.naming import is_key, match_name
+from integ_server.services.naming import is_key
 from integ_server.services.rows import among, in_parts, insert_or_skip, select_where_in
 
 A_REVISION_HOLDS = 1_000
@@ -94,37 +91,17 @@ async def changes(session: AsyncSession, user_id: str, since: int) -> Changes:
         rest = query.where(library_entries.c.revision == upto)
         rows = [row for row in rows if row.revision < upto] + list((await session.execute(rest)).all())
         more = upto < now_at
-    records = await _records(session, user_id, [row.game_key for row in rows])
+    found = await records(session, user_id, [row.game_key for row in rows])
     decided = await decisions.beside(session, user_id) if since < now_at and not more else decisions.NOTHING
     return Changes(
         revision=upto,
         more=more,
         reset=reset,
-        titles=records.titles,
-        releases=records.releases,
+        titles=found.titles,
+        releases=found.releases,
         preferences=decided.user,
         loose=decided.loose,
     )
-
-
-async def owned_games(
-    session: AsyncSession, user_id: str, *, limit: int, cursor: str | None = None, provider: str | None = None, q: str = ""
-) -> Page[ReleaseRecord]:
-    """The releases the user owns, by name; *q* is a part of the name."""
-    owned = library_entries.c.game_key == games.c.key, library_entries.c.user_id == user_id, library_entries.c.removed_at.is_(None)
-    query = select(games.c.sort, games.c.key).where(select(library_entries.c.game_key).where(*owned).exists())
-    if provider is not None:
-        query = query.where(games.c.provider == provider)
-    if wanted := match_name(q):
-        query = query.where(games.c.match_name.contains(wanted, autoescape=True))
-    if cursor is not None:
-        sort, key = _read_cursor(cursor)
-        query = query.where(or_(games.c.sort > sort, and_(games.c.sort == sort, games.c.key > key)))
-    rows = (await session.execute(query.order_by(games.c.sort, games.c.key).limit(limit + 1))).all()
-    records = await _records(session, user_id, [row.key for row in rows[:limit]])
-    by_key = {each.key: each for each in records.releases}
-    next_cursor = _cursor(rows[limit - 1].sort, rows[limit - 1].key) if len(rows) > limit else None
-    return Page(items=[by_key[row.key] for row in rows[:limit]], next_cursor=next_cursor)
 
 
 async def get_release(session: AsyncSession, user_id: str, key: str) -> ReleaseRecord:
@@ -132,13 +109,13 @@ async def get_release(session: AsyncSession, user_id: str, key: str) -> ReleaseR
     Raises:
         GameNotFoundError: The user does not own it.
     """
-    records = await _records(session, user_id, [key] if is_key(key) else [])
-    if not records.releases or records.releases[0].removed:
+    found = await records(session, user_id, [key] if is_key(key) else [])
+    if not found.releases or found.releases[0].removed:
         raise GameNotFoundError(f"there is no game {key[:80]!r} in this library", hint="integ search TEXT")
-    return records.releases[0]
+    return found.releases[0]
 
 
-async def _records(session: AsyncSession, user_id: str, keys: Sequence[str]) -> Changes:
+async def records(session: AsyncSession, user_id: str, keys: Sequence[str]) -> Changes:
     """The releases *keys* and their titles as the user has them, in no revision in particular."""
     columns = [column for column in games.c if column.name != "details"]
     rows = await select_where_in(session, select(*columns), games.c.key, keys)
@@ -212,20 +189,6 @@ def _release(row: Any, title_id: str, entries: Sequence[Any], decided: Any) -> R
 
 def _details(stored: Any) -> TitleDetails | None:
     return TitleDetails.model_validate(stored) if stored else None
-
-
-def _cursor(sort: str, key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([sort, key]).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[str, str]:
-    try:
-        raw = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error, RecursionError):
-        raw = None
-    if not isinstance(raw, list) or len(raw) != 2 or not all(isinstance(each, str) and "\0" not in each for each in raw):
-        raise UsageError("the cursor is none of this list", hint="ask again without a cursor")
-    return raw[0], raw[1]
 
 
 async def ensure_local_user(db: Database, user_id: str) -> None:

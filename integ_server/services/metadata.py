@@ -16,7 +16,7 @@ from integ_server.models.job import Job
 from integ_server.models.tables import games, group_members
 from integ_server.providers.base import GameMetadata, ReadsMetadata
 from integ_server.services import jobs as job_service
-from integ_server.services import library, titles
+from integ_server.services import library, lists, titles
 from integ_server.services.backend import Backend
 from integ_server.services.naming import clean_name, is_game_id
 from integ_server.services.rows import in_parts, insert_rows, select_where_in, update_rows
@@ -90,6 +90,7 @@ async def _store_answers(session: AsyncSession, provider: str, answers: dict[str
     """Write what differs; the keys of the releases whose facts changed or were told for the first time, siblings included."""
     now = datetime.now(UTC)
     changed: set[str] = set()
+    renamed: set[str] = set()
     rows: list[dict[str, Any]] = []
     for row in await select_where_in(session, select(games), games.c.key, sorted(answers)):
         told = answers[row.key]
@@ -97,10 +98,13 @@ async def _store_answers(session: AsyncSession, provider: str, answers: dict[str
         facts = was | _facts(provider, row, told) if told.found else was
         if facts != was or row.metadata_read_at is None:
             changed.add(row.key)
+        if facts["sort"] != row.sort:
+            renamed.add(row.key)
         due = None if told.found else now + ASK_AGAIN_AFTER
         book = {"metadata_read_at": now, "metadata_found": told.found or row.metadata_found, "metadata_due_at": due}
         rows.append({"key": row.key, **facts, **book})
     await update_rows(session, games, ("key",), rows)
+    await lists.sort_anew(session, renamed)
     return changed | await _store_groups(session, answers.values())
 
 

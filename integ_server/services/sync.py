@@ -25,7 +25,7 @@ from integ_server.providers.base import (
     RenewsAccess,
     StoreProfile,
 )
-from integ_server.services import access, events, library, titles
+from integ_server.services import access, events, library, lists, titles
 from integ_server.services import accounts as accounts_service
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
@@ -39,15 +39,16 @@ _PLATFORMS = ("linux", "windows", "mac")
 _MOST_MINUTES = 2**31 - 1
 _Entry: TypeAlias = "tuple[int, int | None, bool, bool]"
 """Minutes, last played in seconds since 1970, hidden, removed."""
-_Known: TypeAlias = "tuple[str, bool, str, str | None, list[str]]"
-"""Of a release: name, whether metadata was found, kind, parent's key, platforms."""
-_GAMES = select(games.c.key, games.c.name, games.c.metadata_found, games.c.kind, games.c.parent_key, games.c.platforms)
+_Known: TypeAlias = "tuple[str, str, bool, str, str | None, list[str]]"
+"""Of a release: name, where it is sorted, whether metadata was found, kind, parent's key, platforms."""
+_GAMES = select(games.c.key, games.c.name, games.c.sort, games.c.metadata_found, games.c.kind, games.c.parent_key, games.c.platforms)
 _ENTRIES = select(
     library_entries.c.game_key,
     library_entries.c.playtime_min,
     type_coerce(library_entries.c.last_played_at, BigInteger),  # compared as it is stored: twice as quick
     library_entries.c.hidden,
     library_entries.c.removed_at.is_not(None),
+    library_entries.c.sort.label("place"),
     *[column for column in _GAMES.selected_columns if column.name != "key"],
 ).join(games, games.c.key == library_entries.c.game_key)
 _log = logging.getLogger("integ.sync")
@@ -198,9 +199,12 @@ async def _store_list(session: AsyncSession, account: Account, owned: Mapping[st
     """Write what differs from *owned*; an unchanged library is not written at all."""
     entries: dict[str, _Entry] = {}
     known: dict[str, _Known] = {}
+    misplaced: list[str] = []
     for row in (await session.execute(_ENTRIES.where(library_entries.c.account_id == account.id))).all():
         entries[row[0]] = row[1:5]
-        known[row[0]] = row[5:]
+        known[row[0]] = row[6:]
+        if row[5] != row[7]:  # somebody renamed the game in the moment in which the entry was made
+            misplaced.append(row[0])
     present = {key for key, (_, _, _, is_removed) in entries.items() if not is_removed}
     if present and not owned:
         raise ProviderError(
@@ -212,7 +216,8 @@ async def _store_list(session: AsyncSession, account: Account, owned: Mapping[st
     gone = [key for key in present if key not in owned]
     returned = sum(1 for key in changed if key not in present)
     touched = await _store_games(session, account.provider, owned, known, asks_metadata=asks_metadata)
-    await _write_entries(session, account, owned, new=new, changed=changed, gone=gone)
+    await _write_entries(session, account, owned, known, new=new, changed=changed, gone=gone)
+    await lists.sort_anew(session, misplaced)
     await library.touch(session, touched, user_id=account.user_id, told={*new, *changed, *gone})
     return SyncCounts(added=len(new) + returned, changed=len(changed) - returned, removed=len(gone), total=len(owned))
 
@@ -223,7 +228,14 @@ def _entry(game: OwnedGame) -> _Entry:
 
 
 async def _write_entries(
-    session: AsyncSession, account: Account, owned: Mapping[str, OwnedGame], *, new: list[str], changed: list[str], gone: list[str]
+    session: AsyncSession,
+    account: Account,
+    owned: Mapping[str, OwnedGame],
+    known: Mapping[str, _Known],
+    *,
+    new: list[str],
+    changed: list[str],
+    gone: list[str],
 ) -> None:
     if not (new or changed or gone):
         return
@@ -235,8 +247,8 @@ async def _write_entries(
     def facts(key: str) -> dict[str, Any]:
         return {"revision": revisions[key], "removed_at": None, **{name: getattr(owned[key], name) for name in values}}
 
-    who = {"account_id": account.id, "user_id": account.user_id, "added_at": now}
-    await insert_rows(session, library_entries, [{**who, "game_key": key, **facts(key)} for key in new])
+    who = {"account_id": account.id, "user_id": account.user_id, "provider": account.provider, "added_at": now}
+    await insert_rows(session, library_entries, [{**who, "game_key": key, "sort": known[key][1], **facts(key)} for key in new])
     by = ("account_id", "game_key")
     await update_rows(session, library_entries, by, [{"account_id": account.id, "game_key": key, **facts(key)} for key in changed])
     tombs = [{"account_id": account.id, "game_key": key, "revision": revisions[key], "removed_at": now} for key in gone]
@@ -246,7 +258,10 @@ async def _write_entries(
 async def _store_games(
     session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], known: dict[str, _Known], *, asks_metadata: bool
 ) -> set[str]:
-    """Bring the releases themselves up to date; *known* are those with entries. The keys a client has to hear of anew."""
+    """
+    Bring the releases themselves up to date; *known* are those with entries, and all of *owned* afterwards. The keys a client has to
+    hear of anew.
+    """
     unseen = [key for key in owned if key not in known]
     for row in await select_where_in(session, _GAMES, games.c.key, unseen):
         known[row[0]] = row[1:]
@@ -255,21 +270,34 @@ async def _store_games(
     if not new and not differing:
         return set()
     if await titles.lock(session) and new:
-        stored = {row.key for row in await select_where_in(session, select(games.c.key), games.c.key, new)}
-        new = [key for key in new if key not in stored]
-    await _insert_games(session, provider, owned, new, asks_metadata=asks_metadata)
+        for row in await select_where_in(session, _GAMES, games.c.key, new):
+            known[row[0]] = row[1:]
+        new = [key for key in new if key not in known]
+    await _insert_games(session, provider, owned, known, new, asks_metadata=asks_metadata)
     connection = await session.connection()
     for key, facts in sorted(differing.items()):
         await connection.execute(update(games).where(games.c.key == key).values(**facts))
+    renamed = {key: facts["sort"] for key, facts in differing.items() if "sort" in facts}
+    for key, sort in renamed.items():
+        known[key] = (known[key][0], sort, *known[key][2:])
+    await lists.sort_anew(session, renamed)
     tied = await titles.needing_rejoin(session, [*new, *differing])
     return await titles.rejoin(session, tied | set(differing)) | set(differing)
 
 
 async def _insert_games(
-    session: AsyncSession, provider: str, owned: Mapping[str, OwnedGame], new: Iterable[str], *, asks_metadata: bool
+    session: AsyncSession,
+    provider: str,
+    owned: Mapping[str, OwnedGame],
+    known: dict[str, _Known],
+    new: Iterable[str],
+    *,
+    asks_metadata: bool,
 ) -> None:
     now = datetime.now(UTC)
     facts = {key: _list_facts(provider, owned[key]) for key in new}
+    for key, each in facts.items():
+        known[key] = (each["name"], each["sort"], False, each["kind"], each["parent_key"], each["platforms"])
     title_ids = await titles.found(
         session,
         [
@@ -304,7 +332,7 @@ def _list_facts(provider: str, game: OwnedGame) -> dict[str, Any]:
 
 def _differing(provider: str, known: _Known, game: OwnedGame) -> dict[str, Any]:
     """What the list says otherwise than the table; of what metadata knows better, only the name."""
-    name, metadata_found, *stored = known
+    name, _, metadata_found, *stored = known
     found = titles.names_of(game.title) if game.title and name != game.title else {}
     if metadata_found:
         return found

@@ -265,6 +265,7 @@ async def test_the_description_of_the_api_names_every_endpoint(http: httpx.Async
         "GET /users/me",
         "GET /users/me/accounts",
         "GET /games",
+        "GET /games/fake",
         "GET /games/{key}",
         "GET /games/{key}/achievements",
         "POST /games/{key}/download",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from integ_server.cache import open_cache
-from integ_server.contract.errors import GameNotFoundError, UsageError
-from integ_server.contract.types import DownloadRequest, Page, ReleaseRecord, TitleDetails
+from integ_server.contract.errors import GameNotFoundError
+from integ_server.contract.types import DownloadRequest, TitleDetails
 from integ_server.models.tables import games
 from integ_server.services import descriptions, downloads, library
 from tests.fakes import Shelf, fake_store, owned, told
 from tests.server.conftest import OpenPlayer, Player, player_on
+from tests.server.services.test_lists import listed
 
 
 async def _a_player(open_player: OpenPlayer, *names: str, renews: bool = False) -> tuple[Player, Shelf]:
@@ -22,42 +22,6 @@ async def _a_player(open_player: OpenPlayer, *names: str, renews: bool = False) 
     await player.sign_in("fake", "ann")
     await player.pull()
     return player, shelf
-
-
-async def _page(player: Player, **asked: object) -> Page[ReleaseRecord]:
-    async with player.backend.db.reading() as session:
-        return await library.owned_games(session, player.user, **{"limit": 50, **asked})  # type: ignore[arg-type]
-
-
-async def test_pages_go_through_everything_once_in_order(open_player: OpenPlayer) -> None:
-    names = ["The Witness", "Alpha", "Zeta", "alpha", "Beta", "A Beta", "Ömega"]
-    player, shelf = await _a_player(open_player, *names)
-    seen: list[str] = []
-    cursor = None
-    while True:
-        page = await _page(player, limit=2, cursor=cursor)
-        seen += [each.title for each in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-        shelf.games["ann"] = [each for each in shelf.games["ann"] if each.title != seen[0]]  # what went by does not shift the rest
-        await player.pull()
-    assert seen == ["Alpha", "alpha", "Beta", "A Beta", "Ömega", "The Witness", "Zeta"]
-
-
-async def test_a_part_of_the_name_finds_it_whatever_its_accents(open_player: OpenPlayer) -> None:
-    player, _ = await _a_player(open_player, "Ōkami HD", "100% Orange", "A_B", "AxB")
-    assert [each.title for each in (await _page(player, q="okami")).items] == ["Ōkami HD"]
-    assert [each.title for each in (await _page(player, q="100%")).items] == ["100% Orange"]
-    assert [each.title for each in (await _page(player, q="a_b")).items] == ["A_B"]
-    assert (await _page(player, provider="steam")).items == []
-
-
-@pytest.mark.parametrize("cursor", ["", "x", "é", base64.b64encode(b"[1,2]").decode(), base64.b64encode(b'["a"]').decode(), "W" * 1500])
-async def test_a_made_up_cursor_is_wrong_usage(open_player: OpenPlayer, cursor: str) -> None:
-    player, _ = await _a_player(open_player, "One")
-    with pytest.raises(UsageError):
-        await _page(player, cursor=cursor)
 
 
 async def test_a_single_release_comes_with_its_details(open_player: OpenPlayer) -> None:
@@ -110,7 +74,7 @@ async def test_a_removed_game_is_not_in_lists_and_not_in_the_first_answer_to_a_n
     player, shelf = await _a_player(open_player, "One", "Two")
     shelf.games["ann"] = [owned("1", "Two")]
     await player.pull()
-    assert [each.key for each in (await _page(player)).items] == ["fake:1"]
+    assert [each["key"] for each in await listed(player)] == ["fake:1"]
     assert [each.key for each in (await player.changes()).releases] == ["fake:1"]
     async with player.backend.db.reading() as session:
         with pytest.raises(GameNotFoundError):
