@@ -17,6 +17,7 @@ from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
 from integ_server.api.safety import Safety
 from integ_server.auth import rotation
+from integ_server.contract.failures import FailureEnvelope
 from integ_server.contract.keys import KeyRotation
 from integ_server.opening import open_backend
 from integ_server.providers import providers
@@ -86,7 +87,14 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
                     task.cancel()
                 await asyncio.gather(looking, return_exceptions=True)
 
-    app = FastAPI(title="Integ", summary="Every game you own on Steam and GOG", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Integ",
+        summary="Every game you own on Steam and GOG",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": FailureEnvelope}, "5XX": {"model": FailureEnvelope}},
+    )
     app.add_middleware(Idempotency)
     app.add_middleware(Doorkeeper)
     if not settings.is_embedded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from integ_server.api.envelope import ok
 from integ_server.api.limits import client_address, limited
 from integ_server.auth import device
 from integ_server.contract.errors import IntegError, UsageError
+from integ_server.contract.failures import FailureEnvelope
 from integ_server.contract.scopes import Scope
 from integ_server.contract.sessions import DeviceCode, DevicePoll, DeviceStart, Tokens
 from integ_server.contract.types import Envelope
@@ -22,6 +23,26 @@ router = APIRouter(prefix="/auth/device", tags=["sign-in"])
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 M = TypeVar("M", bound=BaseModel)
 _FORM = "application/x-www-form-urlencoded"
+
+
+class OAuthFailure(BaseModel):
+    """RFC 6749's form of a failure."""
+
+    error: str
+    error_description: str | None = None
+
+
+class OAuthTokens(BaseModel):
+    """RFC 6749's form of tokens."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    refresh_token: str
+    scope: str
+
+
+_EITHER_FAILURE: dict[int | str, dict[str, Any]] = {"4XX": {"model": FailureEnvelope | OAuthFailure}}
 
 
 def _body(kind: type[BaseModel], form: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +55,8 @@ def _body(kind: type[BaseModel], form: dict[str, Any]) -> dict[str, Any]:
 
 @router.post(
     "",
-    response_model=Envelope[DeviceCode],
+    response_model=Envelope[DeviceCode] | DeviceCode,
+    responses=_EITHER_FAILURE,
     dependencies=[limited("device", 30, 60)],
     openapi_extra=_body(DeviceStart, {"client_id": False, "scope": False}),
 )
@@ -55,7 +77,8 @@ async def begin(backend: BackendDep, public_url: PublicUrl, request: Request, re
 
 @router.post(
     "/token",
-    response_model=Envelope[Tokens],
+    response_model=Envelope[Tokens] | OAuthTokens,
+    responses=_EITHER_FAILURE,
     dependencies=[limited("device-poll", 300, 60)],
     openapi_extra=_body(DevicePoll, {"grant_type": True, "device_code": True, "client_id": False}),
 )
