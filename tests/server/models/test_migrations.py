@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import JSON, Connection, MetaData, Table, text
 
 from integ_server.contract.errors import BackendUnreachableError, IntegrityError, StorageError, UsageError
 from integ_server.db import make_engine
@@ -177,3 +177,54 @@ def _with_a_later_revision(tmp_path: Path, then: str = "") -> Path:
         f"def upgrade():\n    op.add_column('users', sa.Column('note', sa.String()))\n    {then}\n"
     )
     return folder
+
+
+def _a_row(table: Table) -> dict[str, Any]:
+    """A row with a value in every column; all texts and all numbers are the same, so that foreign keys find what they point at."""
+    made: dict[type, Any] = {bool: False, int: 1, str: "x", dict: {}, list: []}
+    return {column.name: made[dict if isinstance(column.type, JSON) else column.type.python_type] for column in table.columns}
+
+
+def _fill(connection: Connection) -> dict[str, dict[str, Any]]:
+    known = MetaData()
+    known.reflect(connection)
+    rows = {table.name: _a_row(table) for table in known.sorted_tables if table.name != "alembic_version"}
+    for table in known.sorted_tables:
+        if table.name in rows:
+            connection.execute(table.insert(), rows[table.name])
+    return rows
+
+
+def _read(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+    known = MetaData()
+    known.reflect(connection)
+    return {table.name: [dict(row._mapping) for row in connection.execute(table.select())] for table in known.sorted_tables}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.integration)])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """The address of a database without any tables, once on each."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres")
+    if request.param == "sqlite":
+        _file(url).parent.mkdir(parents=True)
+    return url
+
+
+@pytest.mark.parametrize("revision", known_revisions())
+async def test_what_an_earlier_revision_holds_is_there_after_the_upgrade(revision: str, empty_url: str) -> None:
+    url = empty_url
+    engine = make_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade._alembic(lambda command, config: command.upgrade(config, revision)))
+            before = await connection.run_sync(_fill)
+        await engine.dispose()
+        assert await migrate(url) == (revision != NEWEST)
+        async with engine.connect() as connection:
+            after = await connection.run_sync(_read)
+    finally:
+        await engine.dispose()
+    for table, row in before.items():
+        (kept,) = after[table]
+        assert {name: kept[name] for name in row} == row, table
+    assert await _differences(url) == []
