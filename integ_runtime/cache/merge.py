@@ -80,7 +80,8 @@ def _own_title_id(base: sqlite3.Connection, key: str, title: str) -> str:
     """An id for a title that no store told of: its slug, unless somebody else has that."""
     slug = fold(title).replace(" ", "-") or key.replace(":", "-")
     taken = base.execute(
-        "SELECT 1 FROM store_titles WHERE id = ?1 UNION ALL SELECT 1 FROM releases WHERE title_id = ?1 AND key != ?2 LIMIT 1", (slug, key)
+        "SELECT 1 FROM store_titles WHERE id = :slug UNION ALL SELECT 1 FROM releases WHERE title_id = :slug AND key != :key LIMIT 1",
+        {"slug": slug, "key": key},
     ).fetchone()
     return f"{slug}-{key.replace(':', '-')}" if taken else slug
 

@@ -192,8 +192,8 @@ def _resolve(base: sqlite3.Connection, game: str) -> str | None:
     folded = fold(game)
     if not folded:
         return None
-    same = "SELECT DISTINCT t.item FROM releases r JOIN titles t ON t.id = r.title_id WHERE r.folded = ?1 OR t.folded = ?1 LIMIT 21"
-    found = [str(row[0]) for row in base.execute(same, (folded,))] or [item for _, item in _found(base, game, 21)]
+    same = "SELECT DISTINCT t.item FROM releases r JOIN titles t ON t.id = r.title_id WHERE r.folded = :name OR t.folded = :name LIMIT 21"
+    found = [str(row[0]) for row in base.execute(same, {"name": folded})] or [item for _, item in _found(base, game, 21)]
     if len(found) > 1:
         rows = [_title(item) for item in found[:20]]
         raise AmbiguousError(
@@ -223,7 +223,12 @@ def _found(base: sqlite3.Connection, text: str, limit: int) -> list[tuple[int, s
     )
     numbered = _numbered(conditions, first=4)
     asked = f"SELECT {rank} AS rank, t.item FROM {source} WHERE {numbered} ORDER BY rank, t.playtime_min DESC, t.sort, t.id LIMIT ?3"
-    return base.execute(asked, (whole, initials, limit, *values)).fetchall()
+    return base.execute(asked, _numbered_values(whole, initials, limit, *values)).fetchall()
+
+
+def _numbered_values(*values: object) -> dict[str, object]:
+    """What `?1`, `?2` … stand for: to sqlite3 these are names, which Python 3.14 takes from a mapping only."""
+    return {str(number): value for number, value in enumerate(values, 1)}
 
 
 def _numbered(conditions: list[str], first: int) -> str:
