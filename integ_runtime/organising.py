@@ -18,11 +18,18 @@ from integ_runtime.cache.records import TitleRow
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.client.api import ApiClient
 from integ_runtime.locks import only_one
-from integ_server.contract.errors import AuthenticationError, BackendUnreachableError, IntegError, StorageError
+from integ_server.contract.errors import (
+    AuthenticationError,
+    BackendUnreachableError,
+    BusyError,
+    IntegError,
+    ProviderUnavailableError,
+    StorageError,
+)
 
 _log = logging.getLogger("integ.organising")
-_KEPT = (BackendUnreachableError, AuthenticationError)
-"""After these a decision still stands: it is sent once the backend is back, or the player signed in."""
+_KEPT = (BackendUnreachableError, AuthenticationError, ProviderUnavailableError, BusyError, StorageError)
+"""After these a decision still stands: it is sent once the backend is back or less busy, or the player signed in."""
 
 
 class Organising:
