@@ -50,8 +50,14 @@ def runtime_dir() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def seen(page: Page, name: str) -> None:
-    """Nothing sticks out to the side, and everything that is pressed is large enough for a thumb; kept as a picture where one is wanted."""
+def seen(page: Page, name: str, heading: str) -> None:
+    """
+    The page with this *heading* is there: nothing sticks out to the side, and everything that is pressed is large enough for a thumb.
+
+    Kept as a picture where one is wanted.
+    """
+    page.get_by_role("heading", name=heading, level=1).wait_for()  # a click does not wait for the page that it leads to
+    page.wait_for_load_state()
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= page.viewport_size["width"], f"{name} is {wide} pixels wide"
     for control in page.locator("button:visible, a.button:visible").all():
@@ -79,21 +85,20 @@ def test_from_the_code_on_the_terminal_over_the_pages_to_the_library(
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
-        seen(page, "1-code")
+        seen(page, "1-code", "Sign in a device")
         assert page.get_by_label("Code on the device").input_value() == code
         page.get_by_role("button", name="It is the same, go on").click()
-        seen(page, "2-stores")
+        seen(page, "2-stores", "Who are you?")
         page.get_by_role("link", name="Steam", exact=True).click()
-        seen(page, "3-steam")
+        seen(page, "3-steam", "Sign in with Steam")
         page.get_by_role("link", name="Go to Steam").click()
-        seen(page, "4-key")
+        seen(page, "4-key", "One more thing: a key")
         page.get_by_label("Web API key").fill(sandbox.world.steam_key)
         page.get_by_role("button", name="Sign in").click()
-        seen(page, "5-confirm")
+        seen(page, "5-confirm", "Sign in this device?")
         assert code in page.inner_text("main")
         page.get_by_role("button", name="Yes, sign it in").click()
-        page.get_by_role("heading", name="Your device is signed in").wait_for()
-        seen(page, "6-done")
+        seen(page, "6-done", "Your device is signed in")
         assert wrong == []
 
         terminal.until(f"Signed in to this backend as {sandbox.world.persona}.")
@@ -118,10 +123,9 @@ def test_no_on_the_page_is_told_on_the_terminal(home: Path, backend: Served, san
         page.get_by_role("button", name="Sign in").click()
         page.goto(f"{backend.url}/device")
         page.get_by_label("Code on the device").fill(found[1].lower().replace("-", " "))
-        page.get_by_role("button", name="It is the same, go on").click()
+        page.get_by_role("button", name="Go on").click()
         page.get_by_role("button", name="No", exact=True).click()
-        page.get_by_role("heading", name="Refused").wait_for()
-        seen(page, "7-refused")
+        seen(page, "7-refused", "Refused")
         terminal.until("refused on the page")
         assert terminal.end() == 4
     assert list(runtime_dir.rglob("*.json")) == []
