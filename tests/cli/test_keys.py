@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +123,9 @@ def test_a_backend_tells_which_keys_are_in_use(
     assert "sign in to the store again" in lost.err
 
 
-@pytest.fixture
-def in_memory() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="integ-test-", dir="/dev/shm"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.mark.integration
 def test_in_a_keyring_the_new_key_takes_the_place_of_the_old(
-    sandbox: RunningSandbox, home: Path, in_memory: Path, need: Callable[[str], str]
+    sandbox: RunningSandbox, home: Path, runtime_dir: Path, need: Callable[[str], str]
 ) -> None:
     for program in ("dbus-run-session", "gnome-keyring-daemon"):
         need(program)
@@ -153,7 +142,7 @@ def test_in_a_keyring_the_new_key_takes_the_place_of_the_old(
     environ = {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
-        "XDG_RUNTIME_DIR": str(in_memory),
+        "XDG_RUNTIME_DIR": str(runtime_dir),
         "LC_ALL": "C.UTF-8",
         "INTEG_UPSTREAM_URL": sandbox.url,
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,15 +37,6 @@ def chromium(need: Callable[[str], str]) -> Iterator[Browser]:
 def backend(tmp_path: Path, sandbox: Any) -> Iterator[Served]:
     with served(tmp_path / "backend", sandbox.url) as running:
         yield running
-
-
-@pytest.fixture
-def runtime_dir() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="integ-test-", dir="/dev/shm"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def seen(page: Page, name: str, heading: str) -> None:

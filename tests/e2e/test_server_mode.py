@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -39,15 +37,6 @@ def backend(_servers: tuple[Any, str], tmp_path: Path, sandbox: Any) -> Iterator
     postgres, redis_url = _servers
     with served(tmp_path / "backend", sandbox.url, postgres.new_database(), redis_url) as running:
         yield running
-
-
-@pytest.fixture
-def runtime_dir() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="integ-test-", dir="/dev/shm"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,14 +28,10 @@ def lies_on(folder: Path, secret: str) -> list[Path]:
 
 
 @pytest.fixture
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def in_memory(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An $XDG_RUNTIME_DIR as a login makes it: a tmpfs folder of the user's own."""
-    folder = Path(tempfile.mkdtemp(prefix="integ-test-", dir="/dev/shm"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
+    return runtime_dir
 
 
 async def test_without_a_keyring_it_lies_in_memory_that_every_process_of_the_player_s_reads(home: Path, in_memory: Path) -> None:

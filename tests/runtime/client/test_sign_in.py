@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,14 +34,10 @@ URL = "https://integ.example"
 
 
 @pytest.fixture(autouse=True)
-def in_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def in_memory(runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An $XDG_RUNTIME_DIR as a login makes it, where several "processes" find one session."""
-    folder = Path(tempfile.mkdtemp(prefix="integ-test-", dir="/dev/shm"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime_dir))
+    return runtime_dir
 
 
 class Line(httpx.AsyncBaseTransport):

@@ -322,4 +322,5 @@ async def test_workers_deliver_without_being_asked(open_served: OpenServed, monk
     async with Receiver().listening() as receiver, open_scheduler(served.backend):
         made = (await http.post("/webhooks", json={"url": f"http://127.0.0.1:{receiver.port}/"})).json()["data"]
         async with _heard(receiver):
-            await http.post(f"/webhooks/{made['id']}/test")
+            sent = (await http.post(f"/webhooks/{made['id']}/test")).json()["data"]
+    assert f"webhook-id: {sent['id']}".encode() in receiver.heard[0].lower()
