@@ -19,10 +19,16 @@ async def sign_device_in(out: Output, runtime: Runtime, open_page: Callable[[str
 
     login = runtime.device
     code = await login.begin()
-    opened = open_page(code.verification_uri_complete)
-    QrBoard(out).show(
+    board = QrBoard(out)
+    if open_page(code.verification_uri_complete):
+        way = "Opened in your browser. From another device, open"
+    elif board.has_room_for(code.verification_uri_complete):
+        way = "Scan this with a phone, or open in any browser"
+    else:
+        way = "In any browser, open"
+    board.show(
         code.verification_uri_complete,
-        "Opened in your browser. From another device, open" if opened else "Scan this with a phone, or open in any browser",
+        way,
         f"  {code.verification_uri}",
         "and type the code",
         f"  {code.user_code}",

@@ -77,13 +77,15 @@ class QrBoard:
         self._out = out
         self._height = 0
 
+    def has_room_for(self, text: str) -> bool:
+        """Whether `show` draws *text*, so that the lines below may speak of a code."""
+        return sys.stderr.isatty() and columns_of(text, ink_of_stderr()) <= shutil.get_terminal_size().columns
+
     def show(self, text: str, *below: str) -> None:
         """Draw *text* with the lines *below*; without a terminal, or with too narrow a one, the lines alone."""
         ink = ink_of_stderr()
         size = shutil.get_terminal_size()
-        drawn: list[str] = []
-        if sys.stderr.isatty() and columns_of(text, ink) <= size.columns:
-            drawn = qr_lines(text, ink)
+        drawn = qr_lines(text, ink) if self.has_room_for(text) else []
         self._clear(size.lines)
         self._out.drawing(drawn)
         for line in below:

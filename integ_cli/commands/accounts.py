@@ -155,8 +155,11 @@ class _SignIn:
         def show(told: SignInPending) -> None:
             if told.stage == "scanned":
                 board.show(told.address, "Scanned. Now confirm it on your phone.")
-            else:
+            elif board.has_room_for(told.address):
                 board.show(told.address, f"Scan it with the {title} app on your phone, within five minutes. It says:", f"  {told.address}")
+            else:
+                way = f"Make a QR code of this somewhere, and scan it with the {title} app on your phone, within five minutes:"
+                board.show(told.address, way, f"  {told.address}")
 
         return await self._runtime.accounts.sign_in_by_qr(self._store.slug, show=show)
 

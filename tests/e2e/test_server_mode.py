@@ -48,6 +48,7 @@ def guest(home: Path, backend: Served, runtime_dir: Path) -> Player:
 def shown_code(child: subprocess.Popen[str]) -> str:
     assert child.stderr is not None
     for line in child.stderr:
+        assert "Scan" not in line, "nothing is drawn that could be scanned: this is no terminal"
         if found := re.fullmatch(r"\s+([A-Z]{4}-[A-Z]{4})\s+", line):
             return found[1]
     raise AssertionError("no code was shown")
