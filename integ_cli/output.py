@@ -112,8 +112,8 @@ class Output:
             stages: set[str] = set()
 
             def report_stage(progress: Progress) -> None:
-                if self.verbose and progress.stage not in stages:
-                    stages.add(progress.stage)
+                if self.verbose and progress.told not in stages:
+                    stages.add(progress.told)
                     self._aside(_said(progress))
 
             yield report_stage
@@ -124,7 +124,7 @@ class Output:
         whole = progress.total_bytes if progress.total_bytes is not None else progress.total
         if counted is None and whole is None and not progress.message:
             kind = "stage"
-        now, slot = time.monotonic(), (kind, progress.stage)
+        now, slot = time.monotonic(), (kind, progress.told)
         last = self._last_event.get(slot)
         if kind == "progress" and last is not None and now - last < _EVENT_PAUSE_S and counted != whole:
             return
@@ -134,6 +134,8 @@ class Output:
             more = {"done": progress.done, "total": progress.total}
         if progress.message:
             more["message"] = progress.message
+        if progress.about:
+            more["about"] = progress.about
         self.event(kind, stage=progress.stage, done_bytes=progress.done_bytes, total_bytes=progress.total_bytes, **more)
 
     # --- failures ---
@@ -257,7 +259,7 @@ def _parts(error: IntegError) -> list[str]:
 
 
 def _said(progress: Progress) -> str:
-    text = progress.message or progress.stage
+    text = progress.message or progress.told
     return safe(f"{text} ({size(progress.total_bytes)})" if progress.total_bytes else text)
 
 

@@ -40,7 +40,7 @@ class _Amount(ProgressColumn):
 
 @contextmanager
 def progress_bar() -> Iterator[Report]:
-    """One line a stage; a message stands above the bars. May be called from any thread."""
+    """One line a stage, or for each of what goes on side by side; a message stands above them. May be called from any thread."""
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), _Amount(), TimeRemainingColumn(compact=True))
     with Bars(*columns, console=console, transient=True) as bars:
@@ -52,8 +52,9 @@ def progress_bar() -> Iterator[Report]:
             by_bytes = progress.done_bytes is not None or progress.total_bytes is not None
             done, total = (progress.done_bytes, progress.total_bytes) if by_bytes else (progress.done, progress.total)
             kind = "bytes" if by_bytes else "things" if done is not None or total is not None else ""
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(safe(progress.stage), total=total, kind=kind)
-            bars.update(tasks[progress.stage], completed=done or 0, total=total, kind=kind)
+            line, text = progress.about or progress.stage, safe(progress.told)
+            if line not in tasks:
+                tasks[line] = bars.add_task(text, total=total, kind=kind)
+            bars.update(tasks[line], description=text, completed=done or 0, total=total, kind=kind)
 
         yield report

@@ -17,6 +17,14 @@ class Progress:
     """Counted things, where bytes make no sense (games)."""
     total: int | None = None
     message: str = ""
+    """A sentence of its own, to be kept in view."""
+    about: str = ""
+    """Which one it is (`steam`), where several go on side by side."""
+
+    @property
+    def told(self) -> str:
+        """The stage, of whatever it is about: `steam: reading`."""
+        return f"{self.about}: {self.stage}" if self.about else self.stage
 
 
 Report = Callable[[Progress], None]

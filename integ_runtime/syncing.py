@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,12 +69,23 @@ async def run_sync(
     waiting = {job.id for job in jobs}
     accounts = [job.id for job in jobs if job.kind == "sync"]
     async with waking(api) as waker:
-        await _wait_for(api, waiting, told, report, waker)
+        await _wait_for(api, waiting, told, _by_account(jobs, report), waker)
     await follow(api, library)
     return SyncOutcome([_account(told[job_id]) for job_id in accounts])
 
 
-async def _wait_for(api: ApiClient, waiting: set[str], told: dict[str, JobInfo], report: Report, waker: Waker) -> None:
+def _by_account(jobs: Sequence[JobInfo], report: Report) -> Callable[[JobInfo], None]:
+    """What tells *report* how a job stands, under its store's name; of several accounts there each has its own beside it."""
+    stores = Counter(job.provider for job in jobs if job.kind == "sync")
+
+    def tell(job: JobInfo) -> None:
+        about = f"{job.provider} {job.account}" if job.account and stores[job.provider] > 1 else job.provider
+        report(Progress(job.stage or job.state, done=job.done, total=job.total, about=about))
+
+    return tell
+
+
+async def _wait_for(api: ApiClient, waiting: set[str], told: dict[str, JobInfo], tell: Callable[[JobInfo], None], waker: Waker) -> None:
     """Look at the jobs *waiting*, and at the metadata that they leave to be read, until all are over; *told* is how they stand."""
     pause_s = _SHORTEST_PAUSE_S
     while waiting:
@@ -83,7 +95,7 @@ async def _wait_for(api: ApiClient, waiting: set[str], told: dict[str, JobInfo],
             if told.get(job_id) != job:
                 told[job_id] = job
                 pause_s = _SHORTEST_PAUSE_S
-                report(Progress(job.stage or job.state, done=job.done, total=job.total, message=job.provider))
+                tell(job)
             if job.state in _OVER:
                 waiting.discard(job_id)
         if not waiting:  # a sync leaves metadata to be read behind: that is part of what the player waits for

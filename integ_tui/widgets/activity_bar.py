@@ -76,6 +76,6 @@ def how_far(progress: Progress | None) -> tuple[list[str], float | None]:
     if share is not None:
         share = max(0.0, min(1.0, share))
         percent = f"{share:.0%}"
-    message, stage = clean(progress.message), clean(progress.stage)
+    message, stage = clean(progress.message), clean(progress.told)
     parts = [(message, stage, amount, percent), (stage, amount, percent), (amount, percent), (percent or amount or stage,)]
     return list(dict.fromkeys(" ".join(word for word in each if word) for each in parts)), share

@@ -71,7 +71,8 @@ def test_events_are_lines_and_a_flood_of_them_is_thinned(capsys: pytest.CaptureF
         for done in range(10_001):
             report(Progress("download", done_bytes=done, total_bytes=10_000))
         report(Progress("matching", done=3, total=9))
-        report(Progress("reading", message="gog"))
+        report(Progress("reading", message="a notice"))
+        report(Progress("reading", done=1, about="gog"))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line in lines:
         check_document(line)
@@ -80,7 +81,8 @@ def test_events_are_lines_and_a_flood_of_them_is_thinned(capsys: pytest.CaptureF
     assert len(downloads) < 100
     assert (downloads[0]["done_bytes"], downloads[-1]["done_bytes"]) == (0, 10_000)
     assert [(line["done"], line["total"]) for line in lines if line["stage"] == "matching"] == [(3, 9)]
-    assert [line["message"] for line in lines if line["event"] == "log"] == ["gog"]
+    assert [line["message"] for line in lines if line["event"] == "log"] == ["a notice"]
+    assert [line["done"] for line in lines if line.get("about") == "gog"] == [1]
 
 
 def test_progress_is_silent_off_a_terminal_but_for_verbose(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,18 @@ def test_steam_is_signed_in_by_its_page_and_a_key(sandbox: RunningSandbox) -> No
         terminal.until("Signed in to steam")
         assert terminal.end() == 0
     assert sandbox.world.steam_key not in terminal.shown
+
+
+def test_a_sync_shows_how_far_each_store_is_and_leaves_its_result_alone(sandbox: RunningSandbox) -> None:
+    with on_a_terminal("login", "gog", INTEG_UPSTREAM_URL=sandbox.url) as terminal:
+        terminal.until("or the code in it: ")
+        terminal.type(f"{gog_landing(sandbox)}\n")
+        assert terminal.end() == 0
+    with on_a_terminal("sync", INTEG_UPSTREAM_URL=sandbox.url) as terminal:
+        assert terminal.end() == 0
+    shown = [plain(line).strip() for line in re.split(r"\r|\n|\x1b\[2K", terminal.shown)]
+    assert any(line.startswith("gog: ") for line in shown)
+    assert "gog" not in shown, "a store's name alone tells nothing"
 
 
 @pytest.mark.parametrize("words", [[], ["tui"]], ids=["integ", "integ tui"])

@@ -416,7 +416,7 @@ class FakeRuntime:
 
     async def sync(self, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard) -> FakeSynced:
         self.synced.append(tuple(providers))
-        report(Progress("reading", done=90, total=214, message="Steam: reading"))
+        report(Progress("reading", done=90, total=214, about="Steam"))
         if self.sync_gate:
             await self.sync_gate.wait()
         if self.sync_fails:
