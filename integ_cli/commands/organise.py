@@ -96,10 +96,15 @@ def _run(out: Output, schema: str, games: list[str], work: Callable[[Runtime, li
     settings = session.light_settings(out)
     titles = [session.one_of_several(out, lambda text: rows.get_title(settings.paths.cache_db, text), game) for game in games]
     sent = session.run(out, lambda runtime: work(runtime, titles), settings)
-    names = [title.title for title in titles]
+    names = [_called(title, game) for title, game in zip(titles, games, strict=True)]
     items = [{"title_id": title.title_id, "title": title.title} for title in titles]
     told = told.replace("are no favourites", "is no favourite").replace("are favourites", "is a favourite") if len(names) == 1 else told
     told = told.replace("are ", "is ", 1) if len(names) == 1 else told
     out.result(schema, {"items": items, "queued": not sent}, f"{', '.join(names)} {told}.")
     if not sent:
         out.note("The backend can't be reached: it hears of it with the next sync.")
+
+
+def _called(title: TitleRow, game: str) -> str:
+    """What the player named: one release by its key, else a title."""
+    return next((release.title for release in title.releases if release.key == game), title.title)

@@ -60,8 +60,10 @@ def test_games_are_made_one_and_taken_apart_again(integ: Integ, sandbox: Running
     assert other not in merged
     assert integ("sync").code == 0
     assert listed(integ) == merged
-    valid(integ("split", before[other]["releases"][0]["key"], "--json"))
+    release = before[other]["releases"][0]
+    assert integ("split", release["key"]).out == f"{release['title']} is a title of its own.\n"
     assert len(listed(integ)) == len(before)
+    valid(integ("split", release["key"], "--off", "--json"))
 
 
 def test_what_is_decided_while_the_backend_is_away_arrives_later(
