@@ -141,7 +141,10 @@ async def _counted_jobs(backend: Backend) -> list[Metric]:
 
 async def _counted_sessions(backend: Backend) -> list[Metric]:
     query = select(func.count()).select_from(sessions).where(sessions.c.revoked_at.is_(None), sessions.c.expires_at > datetime.now(UTC))
-    return [GaugeMetricFamily("integ_sessions", "Devices that are signed in", value=count) for (count,) in await _rows(backend, query)]
+    return [
+        GaugeMetricFamily("integ_sessions", "Devices and browsers that are signed in", value=count)
+        for (count,) in await _rows(backend, query)
+    ]
 
 
 async def _rows(backend: Backend, query: Any) -> list[Any]:

@@ -96,7 +96,7 @@ async def user_name(backend: Backend, page: PageSession) -> str:
         return ""
     profile = await users.find_profile(backend, page.user_id)
     if profile is None:
-        page.user_id = None
+        page.user_id, page.session_id = None, ""
         return ""
     return profile.name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Query, Response
@@ -12,13 +13,13 @@ from integ_server.api.limits import limited
 from integ_server.api.page_drawing import HEADERS, PageRoute, asset, failure_text, go, sentence, show, user_name
 from integ_server.api.page_session import FormDep, PageDep, left
 from integ_server.auth import device
+from integ_server.auth import session as device_sessions
 from integ_server.contract.errors import NotFoundError, RateLimitedError
 from integ_server.contract.scopes import EXPLAINED, Scope
 from integ_server.services import accounts
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[limited("page", 240, 60)])
 assets = APIRouter(include_in_schema=False)
-_TROUBLE = {"signed_out": "sign in again", "private": "its library is private"}
 Code = Annotated[str, Form(max_length=200)]
 
 
@@ -78,14 +79,34 @@ async def decide(
 
 @router.get("/account")
 async def account(backend: BackendDep, page: PageDep) -> Response:
-    """The player's stores."""
+    """The player's stores, and where they are signed in."""
     await user_name(backend, page)
     if page.user_id is None:
         return await go(backend, page, "/sign-in")
     async with backend.db.reading() as session:
         linked = await accounts.infos(session, page.user_id)
+        sessions = await device_sessions.infos(session, page.user_id, page.session_id)
     titles = {slug: store.title for slug, store in backend.stores.items()}
-    return await show(backend, page, "account.html", accounts=linked, titles=titles, trouble=_TROUBLE)
+    return await show(backend, page, "account.html", accounts=linked, titles=titles, sessions=sessions)
+
+
+@router.post("/account/sessions/end")
+async def end_session(backend: BackendDep, page: FormDep, session_id: Annotated[str, Form(max_length=100)] = "") -> Response:
+    """Sign a device out, or another browser; one that is out already is fine too."""
+    if page.user_id is not None:
+        with suppress(NotFoundError):
+            async with backend.db.writing.begin() as session:
+                await device_sessions.end(backend, session, page.user_id, session_id)
+    return await go(backend, page, "/account")
+
+
+@router.post("/account/leave-everywhere")
+async def leave_everywhere(backend: BackendDep, page: FormDep) -> Response:
+    """Sign every device and browser out, this one last."""
+    if page.user_id is not None:
+        async with backend.db.writing.begin() as session:
+            await device_sessions.end_all(backend, session, page.user_id)
+    return await leave(backend, page)
 
 
 @router.post("/account/leave")

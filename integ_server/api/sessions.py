@@ -30,12 +30,12 @@ async def refresh(backend: BackendDep, brought: RefreshRequest, response: Respon
 
 @router.get("/auth/sessions")
 async def list_sessions(session: SessionDep, user: UserKeeper, caller: CallerDep) -> Envelope[list[SessionInfo]]:
-    """The devices that are signed in."""
+    """The devices that are signed in, and the browsers at the pages."""
     return ok(await device_sessions.infos(session, user, caller.session_id))
 
 
 @router.delete("/auth/sessions/{session_id}")
 async def end_session(session: SessionDep, backend: BackendDep, user: UserKeeper, session_id: str) -> Envelope[None]:
-    """Sign a device out, at once."""
+    """Sign a device or a browser out, at once."""
     await device_sessions.end(backend, session, user, session_id)
     return ok(None)

@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from integ_server.api.deps import BackendDep
 from integ_server.api.limits import limited
 from integ_server.api.page_drawing import HEADERS, PageRoute, failure_text, go, sentence, show, user_name
-from integ_server.api.page_session import FormDep, PageDep, PageSession, keep, signed_in
+from integ_server.api.page_session import FormDep, PageDep, PageSession, browser_name, keep, signed_in
+from integ_server.auth import session as device_sessions
 from integ_server.contract.errors import IntegError, NotFoundError, ProviderError
 from integ_server.contract.sign_in import SignInPending
 from integ_server.contract.types import ProviderInfo, SignInAnswer, SignInStart, SignInWay
@@ -195,7 +196,8 @@ async def _take_in(backend: Backend, page: PageSession, provider: str, told: Sig
             user_id = await users.sign_in_with(backend, session, provider, told)
         else:
             await accounts.link(backend, session, user_id, provider, told)
-    return await signed_in(backend, page, user_id)
+        session_id = page.session_id or await device_sessions.begin_browser(backend, session, user_id, browser_name(page.agent))
+    return await signed_in(backend, page, user_id, session_id)
 
 
 async def _finish(backend: Backend, page: PageSession, provider: str, told: SignedInAccount) -> Response:

@@ -1,6 +1,7 @@
 """
 Devices that are signed in. A session is a family of refresh tokens, of which each is good once, and a record in the cache, without
-which none of its access tokens is good: revoking takes the record away, and every process refuses from that moment on.
+which none of its access tokens is good: revoking takes the record away, and every process refuses from that moment on. A browser at the
+pages has a cookie instead of tokens, which is good as long as its session's record is there.
 
 The record is written and taken away while the session's row is locked, so that a refresh which runs beside a revocation can't bring
 it back. When Redis loses the records, the refresh tokens bring new ones.
@@ -22,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.auth.caller import Caller, known_scopes
 from integ_server.auth.jwt import ACCESS_LIVES_S
 from integ_server.contract.errors import NotFoundError, NotSignedInError, UsageError
-from integ_server.contract.scopes import Scope
+from integ_server.contract.scopes import ALL_SCOPES, Scope
 from integ_server.contract.sessions import REFRESH_PREFIX, SessionInfo, Tokens
 from integ_server.models.session import DeviceSession
 from integ_server.models.tables import sessions
@@ -34,28 +35,54 @@ LIVES = timedelta(days=60)
 """How long a device that is not used stays signed in."""
 ANSWER_MAY_BE_LOST = timedelta(seconds=60)
 MOST_SESSIONS = 100
+BROWSER_LIVES_S = 1800.0
+"""How long a browser that asks for no page stays signed in."""
+BROWSER_IS_NOTED_EVERY_S = 300.0
+"""A page that is asked for within this long of the one before writes nothing."""
+_BROWSER_LIVES = timedelta(seconds=BROWSER_LIVES_S + BROWSER_IS_NOTED_EVERY_S)
+"""Longer than its cookie's, which decides."""
 _ENDED_AGAIN = "sign in again: integ login --device"
 
 
 async def begin(backend: Backend, session: AsyncSession, user_id: str, device: str, scopes: Collection[Scope]) -> Tokens:
     """Sign a device of the user's in."""
-    now = datetime.now(UTC)
     session_id = uuid.uuid4().hex
     refresh_token = f"{REFRESH_PREFIX}{session_id}.{secrets.token_urlsafe(32)}"
-    await _make_room(backend, session, user_id, now)
-    row = DeviceSession(
-        id=session_id,
-        user_id=user_id,
-        device=clean_name(device)[:100] or "a device",
-        scopes=sorted(scopes),
-        refresh_hash=_hash(refresh_token),
-        created_at=now,
-        last_used_at=now,
-        expires_at=now + LIVES,
-    )
+    facts = {"device": clean_name(device)[:100] or "a device", "scopes": sorted(scopes), "refresh_hash": _hash(refresh_token)}
+    row = await _add(backend, session, LIVES, id=session_id, user_id=user_id, **facts)
+    return await _tokens(backend, row, refresh_token)
+
+
+async def begin_browser(backend: Backend, session: AsyncSession, user_id: str, name: str) -> str:
+    """Sign a browser of the user's in, for as long as it goes on asking for pages; the session's id."""
+    session_id = uuid.uuid4().hex
+    facts = {"kind": "browser", "device": clean_name(name)[:100] or "a browser", "scopes": sorted(ALL_SCOPES), "refresh_hash": ""}
+    await _add(backend, session, _BROWSER_LIVES, id=session_id, user_id=user_id, **facts)
+    await backend.cache.set(_record(session_id), user_id, _BROWSER_LIVES.total_seconds())
+    return session_id
+
+
+async def is_alive(backend: Backend, session_id: str, user_id: str) -> bool:
+    """Whether the user's session goes on; asks the cache alone."""
+    return await backend.cache.get(_record(session_id)) == user_id
+
+
+async def note_browser(backend: Backend, session_id: str, user_id: str) -> None:
+    """It asked for a page: let it live on, unless it was ended."""
+    now = datetime.now(UTC)
+    seen = update(sessions).where(sessions.c.id == session_id, *_alive(user_id)).values(last_used_at=now, expires_at=now + _BROWSER_LIVES)
+    async with backend.db.writing.begin() as session:
+        if (await session.execute(seen.returning(sessions.c.id))).first() is not None:
+            await backend.cache.set(_record(session_id), user_id, _BROWSER_LIVES.total_seconds())
+
+
+async def _add(backend: Backend, session: AsyncSession, lives: timedelta, **facts: Any) -> DeviceSession:
+    now = datetime.now(UTC)
+    await _make_room(backend, session, facts["user_id"], now)
+    row = DeviceSession(**facts, created_at=now, last_used_at=now, expires_at=now + lives)
     session.add(row)
     await session.flush()
-    return await _tokens(backend, row, refresh_token)
+    return row
 
 
 async def refresh(backend: Backend, refresh_token: str) -> Tokens:
@@ -105,17 +132,18 @@ async def caller_of(backend: Backend, token: str) -> Caller:
         NotSignedInError: It is none, over or revoked.
     """
     claims = backend.signer.check(token)
-    if await backend.cache.get(_record(claims.session_id)) != claims.user_id:
+    if not await is_alive(backend, claims.session_id, claims.user_id):
         raise NotSignedInError("the sign-in to this backend is over, or none")
     return Caller(claims.user_id, known_scopes(claims.scopes), session_id=claims.session_id)
 
 
 async def infos(session: AsyncSession, user_id: str, current_id: str | None) -> list[SessionInfo]:
-    """The devices that are signed in, the one used last first."""
+    """The devices and browsers that are signed in, the one used last first."""
     query = select(DeviceSession).where(*_alive(user_id)).order_by(sessions.c.last_used_at.desc(), sessions.c.id)
     return [
         SessionInfo(
             id=row.id,
+            kind="browser" if row.kind == "browser" else "device",
             device=row.device,
             scopes=sorted(known_scopes(row.scopes)),
             created_at=row.created_at,
@@ -129,7 +157,7 @@ async def infos(session: AsyncSession, user_id: str, current_id: str | None) -> 
 
 async def end(backend: Backend, session: AsyncSession, user_id: str, session_id: str) -> None:
     """
-    Sign a device of the user's out; its tokens are refused from now on.
+    Sign a device or a browser of the user's out; its tokens, or its cookie, are refused from now on.
 
     Raises:
         NotFoundError: The user has no such session.
@@ -153,7 +181,7 @@ async def end_current(backend: Backend, session: AsyncSession, caller: Caller) -
 
 
 async def end_all(backend: Backend, session: AsyncSession, user_id: str) -> int:
-    """Sign all devices of the user's out; answers how many there were."""
+    """Sign all devices and browsers of the user's out; answers how many there were."""
     query = select(sessions.c.id).where(*_alive(user_id)).order_by(sessions.c.id).with_for_update()
     ended = list((await session.execute(query)).scalars())
     for session_id in ended:

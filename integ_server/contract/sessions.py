@@ -78,14 +78,17 @@ class RefreshRequest(Wire):
 
 
 class SessionInfo(Wire):
+    """A device, or a browser at the backend's pages."""
+
     id: str
+    kind: Literal["device", "browser"] = "device"
     device: str
     scopes: list[Scope]
     created_at: datetime
     last_used_at: datetime
-    """When it was refreshed last, which happens at least every half hour while it is used."""
+    """When it was refreshed last, which happens at least every half hour while it is used; to five minutes for a browser."""
     expires_at: datetime
-    """Unless it is refreshed before."""
+    """Unless it is used before."""
     is_current: bool = False
     """True for the session that asks."""
 

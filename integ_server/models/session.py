@@ -1,4 +1,4 @@
-"""A device that is signed in to Integ: the family of refresh tokens that came from one sign-in."""
+"""A device that is signed in to Integ: the family of refresh tokens that came from one sign-in; or a browser at the pages."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class DeviceSession(SQLModel, table=True):
     user_id: str = Field(foreign_key="users.id")
     device: str
     """What the player reads in the list: the name and kind of the device."""
+    kind: str = Field(default="device", sa_column_kwargs={"server_default": "device"})
+    """`device` or `browser`."""
     scopes: list[str] = Field(sa_column=Column(Json, nullable=False))
     refresh_hash: str
-    """SHA-256 of the newest refresh token."""
+    """SHA-256 of the newest refresh token; empty for a browser, which has a cookie instead."""
     previous_hash: str | None = None
     rotated_at: datetime | None = Field(default=None, sa_column=Column(Moment))
     created_at: datetime = Field(sa_column=Column(Moment, nullable=False))

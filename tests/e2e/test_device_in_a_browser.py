@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.integration
+SMALLEST = 320
+"""Pixels: what WCAG's 1.4.10 wants no page to be scrolled sideways on."""
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 
@@ -47,8 +49,11 @@ def seen(page: Page, name: str, heading: str) -> None:
     """
     page.get_by_role("heading", name=heading, level=1).wait_for()  # a click does not wait for the page that it leads to
     page.wait_for_load_state()
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= page.viewport_size["width"], f"{name} is {wide} pixels wide"
+    screen = page.viewport_size
+    for width in (SMALLEST, screen["width"]):
+        page.set_viewport_size({"width": width, "height": screen["height"]})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{name} is {wide} pixels wide on a screen of {width}"
     for control in page.locator("button:visible, a.button:visible").all():
         box = control.bounding_box()
         assert box is not None and box["height"] >= 40, f"{name}: {control.inner_text()} is {box}"

@@ -198,6 +198,24 @@ def test_a_wrong_code_is_told_beside_its_field(page: Page, backend: Served) -> N
     seen(page, "wrong-code", "Sign in a device")
 
 
+def test_a_lost_device_is_signed_out_by_the_account_s_page(page: Page, backend: Served, sandbox: Any) -> None:
+    code = a_code(backend)
+    page.goto(code["verification_uri_complete"])
+    page.get_by_role("button", name="It is the same, go on").click()
+    page.get_by_role("link", name="GOG", exact=True).click()
+    by_gog(page)
+    page.get_by_role("button", name="Yes, sign it in").click()
+    page.get_by_role("heading", name="Your device is signed in").wait_for()
+    token = told_to(backend, code).json()["data"]["access_token"]
+    page.get_by_role("link", name="Your account", exact=True).click()
+    seen(page, "account-with-device", "Your account")
+    page.get_by_role("button", name="Sign out Ann's Deck").click()
+    page.get_by_text("Ann's Deck").wait_for(state="detached")
+    assert httpx.get(f"{backend.url}/users/me", headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    page.get_by_role("button", name="Sign out everywhere").click()
+    page.wait_for_url("**/sign-in")
+
+
 def test_a_form_on_somebody_else_s_page_does_nothing(page: Page, backend: Served) -> None:
     page.goto(f"{backend.url}/auth/gog/login")
     by_gog(page)
@@ -211,7 +229,7 @@ def test_a_form_on_somebody_else_s_page_does_nothing(page: Page, backend: Served
         page.get_by_role("button", name="win a game").click()
         assert "came from another page" in page.get_by_role("alert").inner_text()
     page.goto(f"{backend.url}/account")
-    assert page.get_by_role("heading", name="Your stores").is_visible()
+    assert page.get_by_role("heading", name="Your account").is_visible()
 
 
 def test_a_page_runs_no_script_that_is_not_its_own(chromium: Browser, backend: Served) -> None:
@@ -264,6 +282,6 @@ def test_every_text_is_readable_in_both_colours(
     page.get_by_role("button", name="No", exact=True).click()
     looked_at("refused", "Refused")
     page.goto(f"{backend.url}/account")
-    looked_at("account", "Your stores")
+    looked_at("account", "Your account")
     page.goto(f"{backend.url}/auth/steam/callback?state=made-up")
     looked_at("failure", "That did not work")

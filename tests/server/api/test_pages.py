@@ -157,7 +157,7 @@ async def test_a_player_of_gog_comes_by_the_pasted_address(served: Served, brows
 async def test_a_second_store_is_linked_to_the_user_who_is_signed_in(served: Served, browser: Browser) -> None:
     await browser.by_steam()
     await browser.by_gog()
-    assert browser.text.count('class="name"') == 2
+    assert browser.text.count('class="more store"') == 2
     assert await count(served, user_rows) == 1
 
 
@@ -328,7 +328,7 @@ async def test_an_account_of_another_user_is_refused_with_a_way_out(served: Serv
     assert "belongs to another user" in eve.text and "Sign out of this browser" in eve.text
     assert eve.page is not None and eve.page.status_code == 403
     await eve.open("/account")
-    assert eve.text.count('class="name"') == 1
+    assert eve.text.count('class="more store"') == 1
 
 
 @pytest.mark.parametrize("fault", ["openid.503", "openid.429", "openid.403"])

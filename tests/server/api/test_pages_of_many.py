@@ -45,4 +45,4 @@ async def test_any_process_goes_on_where_another_left_off(open_served: OpenServe
     await browser.send("/sign-in/steam/qr")
     sandbox.sandbox.state.part(Phone).newest.stage = "approved"
     await browser.open("/account")
-    assert browser.text.count('class="name"') == 2
+    assert browser.text.count('class="more store"') == 2
