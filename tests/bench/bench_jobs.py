@@ -16,11 +16,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,6 +31,7 @@ from integ_server.opening import open_backend
 from integ_server.settings import ServerSettings
 from integ_server.worker.actors import declare_hinting
 from integ_server.worker.broker import make_broker
+from tests.bench.load import held_to
 from tests.bench.measure import versions, write_result
 from tests.servers import postgres_server, redis_server
 
@@ -165,38 +164,6 @@ class Bench:
                     if (await session.execute(query)).scalar_one() == count:
                         return
                 await asyncio.sleep(0.02)
-
-
-@contextlib.contextmanager
-def held_to(pid: int, share: float) -> Iterator[None]:
-    """Inside, the process gets no more than *share* of a core: it is stopped while it has had more."""
-    ending = threading.Event()
-
-    def hold() -> None:
-        began, used_before = time.monotonic(), _cpu_s(pid)
-        while not ending.wait(0.002):
-            over_s = (_cpu_s(pid) - used_before) / share - (time.monotonic() - began)
-            if over_s > 0.002:
-                os.kill(pid, signal.SIGSTOP)
-                ending.wait(over_s)
-                os.kill(pid, signal.SIGCONT)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        yield
-    finally:
-        ending.set()
-        thread.join()
-
-
-def _cpu_s(pid: int) -> float:
-    """Of all its threads, in seconds; the kernel counts nanoseconds."""
-    used = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            used += int((task / "schedstat").read_text().split()[0])
-    return used / 1e9
 
 
 def make_bare(redis_url: str) -> tuple[Any, Any]:

@@ -10,14 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,10 +23,10 @@ from fastapi import FastAPI, Response
 from integ_server.api.envelope import add_handlers
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
+from tests.bench.load import free_port, need_wrk, wait_for, wrk
 from tests.bench.measure import versions, write_result
 
 RIVALS = ("uvicorn-h11", "uvicorn-httptools", "uvicorn-httptools-uvloop", "granian", "granian-uvloop")
-CONNECTIONS = 16
 
 
 def make_app() -> FastAPI:
@@ -90,44 +87,21 @@ def be(name: str, port: int) -> None:
 
 
 def measured(name: str, seconds: int) -> dict[str, float]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}/games?limit=50"
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.bench_servers", "--be", name, "--port", str(port)], start_new_session=True
     )
     try:
-        for _ in range(200):
-            try:
-                urllib.request.urlopen(address, timeout=1).read()
-                break
-            except OSError:
-                time.sleep(0.05)
-        _wrk(address, 1)
+        wait_for(address)
+        wrk(address, 1)
         before, began = _cpu_s(server.pid), time.monotonic()
-        told = _wrk(address, seconds)
+        told = wrk(address, seconds)
         used = _cpu_s(server.pid) - before
-        return {**told, "cpu_us_a_request": used / told["requests"] * 1e6, "cpu_share": used / (time.monotonic() - began)}
+        return {**asdict(told), "cpu_us_a_request": used / told.requests * 1e6, "cpu_share": used / (time.monotonic() - began)}
     finally:
         server.terminate()
         server.wait(20)
-
-
-def _wrk(address: str, seconds: int) -> dict[str, float]:
-    said = subprocess.run(
-        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", address], capture_output=True, text=True, check=True
-    ).stdout
-    requests = re.search(r"(\d+) requests in", said)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    shares = {share: _ms(text) for share, text in re.findall(r"(50|99)%\s+([\d.]+[a-z]+)", said)}
-    assert requests is not None and rate is not None and "Non-2xx" not in said, said
-    return {"requests": int(requests[1]), "per_s": float(rate[1]), "p50_ms": shares["50"], "p99_ms": shares["99"]}
-
-
-def _ms(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)([a-z]+)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
 
 
 def _cpu_s(pid: int) -> float:
@@ -154,8 +128,7 @@ def main() -> None:
     if asked.be:
         be(asked.be, asked.port)
         return
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+    need_wrk()
     if find_spec("granian") is None:  # no part of Integ
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "granian"], check=True)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in RIVALS}
