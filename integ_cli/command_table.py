@@ -33,7 +33,7 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "favourite": Entry("organise:favourite", "Mark games as favourites", "game"),
         "hide": Entry("organise:hide", "Keep games out of the list", "game"),
         "tag": Entry("organise:tag", "Put tags of your own on a game", "game"),
-        "note": Entry("organise:note", "Write a note to a game", "game"),
+        "note": Entry("organise:note", "Write a note to a game, or read it", "game"),
         "merge": Entry("organise:merge", "Make one title of games that are the same", "game"),
         "split": Entry("organise:split", "Take a release out of its title", "game"),
         "sync": Entry("sync:sync", "Read your libraries from the stores", "provider"),

@@ -68,7 +68,7 @@ def show(game: Annotated[str, Argument(help="A key, a title id, or a name", meta
     from dataclasses import asdict
 
     item = {**asdict(title), "details": details}
-    out.result("show", item, title.title, _about(item), _releases(out, item), details.get("description", ""))
+    out.result("show", item, title.title, _about(item), _releases(out, item), details.get("description", ""), _note(details))
 
 
 def _print_items(out: Output, schema: str, data: str, nothing: str) -> None:
@@ -118,10 +118,21 @@ def _about(item: dict[str, Any]) -> Table | str:
         "Genres": ", ".join(details.get("genres", [])),
         "Tags": ", ".join(item["tags"]),
         "Played": _played(item),
+        "Launch": "; ".join(_launch(each, alone=len(item["releases"]) == 1) for each in details["launch"]),
         "DLC": ", ".join(each["title"] for each in details.get("dlc", [])),
         "Joined": "by name and year, which is a guess" if details.get("guessed") and len(item["releases"]) > 1 else "",
     }
     return "\n".join(f"{name + ':':<11}{str(value).replace(chr(10), ' ')}" for name, value in lines.items() if value)
+
+
+def _note(details: dict[str, Any]) -> str:
+    return "Your note:\n" + "\n".join(f"  {line}" for line in details["notes"].splitlines()) if details["notes"] else ""
+
+
+def _launch(wish: dict[str, Any], *, alone: bool) -> str:
+    """What the player chose for a release, `alone` in its title."""
+    told = ", ".join(part for part in (f"with {wish['proton']}" if wish["proton"] else "", wish["launch_options"]) if part)
+    return told if alone else f"{wish['key']} {told}"
 
 
 def _played(item: dict[str, Any]) -> str:

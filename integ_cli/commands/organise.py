@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ from integ_server.contract.errors import UsageError
 if TYPE_CHECKING:
     from integ_runtime.cache.records import TitleRow
     from integ_runtime.runtime import Runtime
+    from integ_runtime.settings import RuntimeSettings
 
+_LONGEST_INPUT = 1 << 20
 Games = Annotated[list[str], Argument(help="Keys, title ids, or parts of titles", metavar="GAME…")]
 Game = Annotated[str, Argument(help="A key, a title id, or a part of a title", metavar="GAME")]
 Off = Annotated[bool, Option("--off", help="Take it back")]
@@ -44,16 +47,48 @@ def tag(
     _decide("tag", [game], {"remove_tags" if off else "add_tags": tags}, f"{'lost' if off else 'got'} the tags {', '.join(tags)}")
 
 
-@command('integ note disco-elysium "the kitchen key is in the jacket"', "integ note disco-elysium --off")
+@command('integ note disco-elysium "the kitchen key is in the jacket"', "integ note disco-elysium", "integ note disco-elysium --off")
 def note(
     game: Game,
-    text: Annotated[str, Argument(help="What to remember, instead of the note there is", metavar="TEXT", show_default=False)] = "",
+    text: Annotated[
+        str | None,
+        Argument(help="What to remember, instead of the note there is; - takes it from stdin", metavar="TEXT", show_default=False),
+    ] = None,
+    edit: Annotated[bool, Option("--edit", help="Write it in $VISUAL or $EDITOR")] = False,
     off: Off = False,
 ) -> None:
-    """Write a note to a game."""
-    if bool(text.strip()) == off:
-        raise UsageError("say what to note, or --off", hint='integ note GAME "TEXT"')
-    _decide("note", [game], {"notes": text}, "lost its note" if off else "has your note")
+    """Write a note to a game, or print the one there is."""
+    if (text is not None) + edit + off > 1:
+        raise UsageError("a text, --edit or --off: one of them", hint='integ note GAME "TEXT"')
+    out = output()
+    settings = session.light_settings(out)
+    title = _title(out, settings, game)
+    if text is None and not edit and not off:
+        known = _noted(settings, title)
+        out.result("note", {"items": [_item(title, notes=known)], "queued": False}, known)
+        if not known:
+            out.note(f"{title.title} has no note.")
+        return
+    if edit:
+        from integ_cli.editor import edited
+
+        before = _noted(settings, title)
+        wanted = edited(out, before, "integ-note")
+        if wanted == before:
+            out.result("note", {"items": [_item(title, notes=before)], "queued": False}, "Nothing is changed.")
+            return
+    else:
+        wanted = (sys.stdin.read(_LONGEST_INPUT) if text == "-" else text or "").strip()
+        if not wanted and not off:
+            raise UsageError("there is nothing to note: --off takes a note away", hint='integ note GAME "TEXT"')
+
+    async def work(runtime: Runtime) -> bool:
+        return await runtime.organising.decide([title], {"notes": wanted})
+
+    sent = session.run(out, work, settings)
+    told = f"{title.title} {'has your note' if wanted else 'lost its note'}."
+    out.result("note", {"items": [_item(title, notes=wanted)], "queued": not sent}, told)
+    _tell_if_waiting(out, sent)
 
 
 @command("integ merge steam:632470 gog:1771589310")
@@ -91,20 +126,38 @@ def _decide(schema: str, games: list[str], wishes: dict[str, Any], told: str) ->
 
 
 def _run(out: Output, schema: str, games: list[str], work: Callable[[Runtime, list[TitleRow]], Awaitable[bool]], told: str) -> None:
-    from integ_runtime.cache import rows
-
     settings = session.light_settings(out)
-    titles = [session.one_of_several(out, lambda text: rows.get_title(settings.paths.cache_db, text), game) for game in games]
+    titles = [_title(out, settings, game) for game in games]
     sent = session.run(out, lambda runtime: work(runtime, titles), settings)
     names = [_called(title, game) for title, game in zip(titles, games, strict=True)]
-    items = [{"title_id": title.title_id, "title": title.title} for title in titles]
     told = told.replace("are no favourites", "is no favourite").replace("are favourites", "is a favourite") if len(names) == 1 else told
     told = told.replace("are ", "is ", 1) if len(names) == 1 else told
-    out.result(schema, {"items": items, "queued": not sent}, f"{', '.join(names)} {told}.")
-    if not sent:
-        out.note("The backend can't be reached: it hears of it with the next sync.")
+    out.result(schema, {"items": [_item(title) for title in titles], "queued": not sent}, f"{', '.join(names)} {told}.")
+    _tell_if_waiting(out, sent)
 
 
 def _called(title: TitleRow, game: str) -> str:
     """What the player named: one release by its key, else a title."""
     return next((release.title for release in title.releases if release.key == game), title.title)
+
+
+def _title(out: Output, settings: RuntimeSettings, game: str) -> TitleRow:
+    from integ_runtime.cache import rows
+
+    return session.one_of_several(out, lambda text: rows.get_title(settings.paths.cache_db, text), game)
+
+
+def _noted(settings: RuntimeSettings, title: TitleRow) -> str:
+    from integ_runtime.cache import rows
+
+    with session.cache_errors():
+        return str(rows.details(settings.paths.cache_db, title.title_id)["notes"])
+
+
+def _item(title: TitleRow, **more: str) -> dict[str, Any]:
+    return {"title_id": title.title_id, "title": title.title, **more}
+
+
+def _tell_if_waiting(out: Output, sent: bool) -> None:
+    if not sent:
+        out.note("The backend can't be reached: it hears of it with the next sync.")

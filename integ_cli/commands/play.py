@@ -45,7 +45,7 @@ def launch(
             wrappers=wrapper or [],
             env=variables,
             args=arguments or [],
-            required_proton=await runtime.library.required_proton(release.key),
+            required_proton=(await runtime.library.launch_wishes(release.key)).required_proton,
         )
         for note in plan.notes:
             out.warn(note)

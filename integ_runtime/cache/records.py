@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,30 @@ class LocalFact:
     last_played_at: str | None = None
     update_available: bool = False
     proton: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A decision of the player's that the backend has not heard of, or whose outcome was not read yet."""
+
+    what: Literal["game", "user", "merge", "split", "unsplit"]
+    games: tuple[str, ...] = ()
+    """Keys of releases; to be split, also a title's id."""
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of `GameWishes`, or for `user` of `UserWishes`, that were named."""
+    at: str = ""
+    """When it was decided: RFC 3339, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchWishes:
+    """What counts when a release is started, as far as the library knows."""
+
+    required_proton: str | None = None
+    """The version that the store's metadata ask for."""
+    proton: str | None = None
+    """The version that the player chose, on whichever device."""
+    proton_at: str | None = None
+    """When this machine heard of that choice, or of its end; None: of none."""
+    launch_options: str | None = None
+    """What the player adds to the game's command line, quoted as for a shell."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from integ_runtime.cache.query import LibraryQuery, order_of, where_of
-from integ_runtime.cache.records import ReleaseRow, TitleRow
+from integ_runtime.cache.records import LaunchWishes, ReleaseRow, TitleRow
 from integ_runtime.cache.schema import fold, open_reader
 from integ_server.contract.errors import AmbiguousError, GameNotFoundError
 
@@ -112,28 +112,47 @@ def get_release(cache_db: Path, game: str, *, prefer_installed: bool = True) -> 
     )
 
 
-def required_proton(cache_db: Path, key: str) -> str | None:
-    """The Proton version that the store's metadata ask for."""
+def launch_wishes(cache_db: Path, key: str) -> LaunchWishes:
+    """What counts when the release *key* is started."""
     with _reading(cache_db) as base:
-        row = base.execute("SELECT required_proton FROM releases WHERE key = ?", (key,)).fetchone() if base else None
-    return row[0] if row else None
+        ask = "SELECT required_proton, chosen_proton, chosen_at, launch_options FROM releases WHERE key = ?"
+        row = base.execute(ask, (key,)).fetchone() if base else None
+    return LaunchWishes(*row) if row else LaunchWishes()
+
+
+def proton_choices(cache_db: Path) -> dict[str, tuple[str | None, str]]:
+    """The Proton version chosen for each release, or None where a choice was taken back, and when this machine heard of it."""
+    with _reading(cache_db) as base:
+        ask = "SELECT key, chosen_proton, chosen_at FROM releases WHERE chosen_at IS NOT NULL ORDER BY key"
+        return {key: (proton, at) for key, proton, at in base.execute(ask)} if base else {}
 
 
 def details(cache_db: Path, title_id: str) -> dict[str, Any]:
-    """What `show` adds to an item: the title's details, its DLC, and whether its releases were joined by a guess."""
+    """
+    What `show` adds to an item: the title's details, its DLC, whether its releases were joined by a guess, and what the player decided
+    beyond the item: the `notes`, and `launch`, a `{"key", "proton", "launch_options"}` for each release that something was decided about.
+    """
     with _reading(cache_db) as base:
         if base is None:
-            return {"dlc": [], "guessed": False}
+            return {"dlc": [], "guessed": False, "notes": "", "launch": []}
         told = base.execute("SELECT details, guessed, year FROM store_titles WHERE id = ?", (title_id,)).fetchone()
         dlc = base.execute(
             "SELECT d.key, d.title FROM store_releases d JOIN releases r ON r.key = d.parent_key"
             " WHERE d.kind = 'dlc' AND r.title_id = ? ORDER BY d.title, d.key",
             (title_id,),
         ).fetchall()
+        noted = base.execute("SELECT notes FROM titles WHERE id = ?", (title_id,)).fetchone()
+        launch = base.execute(
+            "SELECT key, chosen_proton, launch_options FROM releases"
+            " WHERE title_id = ? AND (chosen_proton IS NOT NULL OR launch_options IS NOT NULL) ORDER BY provider, key",
+            (title_id,),
+        ).fetchall()
     found: dict[str, Any] = json.loads(told[0]) if told and told[0] else {}
     found["year"] = told[2] if told else None
     found["guessed"] = bool(told and told[1])
     found["dlc"] = [{"key": key, "title": title} for key, title in dlc]
+    found["notes"] = noted[0] if noted else ""
+    found["launch"] = [{"key": key, "proton": proton, "launch_options": options} for key, proton, options in launch]
     return found
 
 
@@ -158,7 +177,7 @@ def count(cache_db: Path) -> int:
 
 
 def noted(cache_db: Path, name: str) -> str | None:
-    """A note of the cache about itself: `revision`, `changed`, `fingerprint`."""
+    """A note of the cache about itself: `revision`, `changed`, `fingerprint`, `owner`, `preferences`, `waiting`."""
     with _reading(cache_db) as base:
         row = base.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone() if base is not None else None
     return str(row[0]) if row else None

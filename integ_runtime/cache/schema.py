@@ -10,22 +10,31 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 -- what the backend told: the changes feed, kept as it came
 CREATE TABLE store_titles (
     id TEXT PRIMARY KEY, title TEXT NOT NULL, year INTEGER, favourite INTEGER NOT NULL, hidden INTEGER NOT NULL,
-    tags TEXT NOT NULL, guessed INTEGER NOT NULL, details TEXT
+    tags TEXT NOT NULL, notes TEXT NOT NULL, guessed INTEGER NOT NULL, details TEXT
 ) WITHOUT ROWID;
 CREATE TABLE store_releases (
     key TEXT PRIMARY KEY, provider TEXT NOT NULL, provider_game_id TEXT NOT NULL, title_id TEXT NOT NULL, title TEXT NOT NULL,
     kind TEXT NOT NULL, parent_key TEXT, accounts TEXT NOT NULL, platforms TEXT NOT NULL, playtime_min INTEGER NOT NULL,
-    last_played_at TEXT, required_proton TEXT
+    last_played_at TEXT, required_proton TEXT, chosen_proton TEXT, chosen_at TEXT, launch_options TEXT
 ) WITHOUT ROWID;
 CREATE INDEX store_releases_by_title ON store_releases (title_id);
+CREATE INDEX store_releases_chosen ON store_releases (key, chosen_proton, chosen_at) WHERE chosen_at IS NOT NULL;
 CREATE INDEX store_releases_by_parent ON store_releases (parent_key) WHERE parent_key IS NOT NULL;
+-- of games that no store told of
+CREATE TABLE loose (
+    key TEXT PRIMARY KEY, favourite INTEGER NOT NULL, hidden INTEGER NOT NULL, tags TEXT NOT NULL, notes TEXT NOT NULL,
+    chosen_proton TEXT, chosen_at TEXT, launch_options TEXT
+) WITHOUT ROWID;
+-- what the player decided and the backend has not told back yet: shown over what it told
+CREATE TABLE waiting (n INTEGER PRIMARY KEY, key TEXT NOT NULL, wishes TEXT NOT NULL, at TEXT NOT NULL);
+CREATE TABLE moved (key TEXT PRIMARY KEY, title_id TEXT NOT NULL) WITHOUT ROWID;
 -- what this machine told, by the source that told it
 CREATE TABLE local_facts (
     source TEXT NOT NULL, key TEXT NOT NULL, title TEXT NOT NULL, platforms TEXT NOT NULL, installed INTEGER NOT NULL,
@@ -37,7 +46,7 @@ CREATE TABLE releases (
     key TEXT PRIMARY KEY, title_id TEXT NOT NULL, provider TEXT NOT NULL, provider_game_id TEXT NOT NULL, title TEXT NOT NULL,
     folded TEXT NOT NULL, installed INTEGER NOT NULL, install_path TEXT, platforms TEXT NOT NULL, playtime_min INTEGER NOT NULL,
     last_played_at TEXT, update_available INTEGER NOT NULL, proton TEXT, required_proton TEXT,
-    item TEXT NOT NULL
+    chosen_proton TEXT, chosen_at TEXT, launch_options TEXT, item TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX releases_by_title ON releases (title_id);
 CREATE TABLE titles (
@@ -45,8 +54,9 @@ CREATE TABLE titles (
     initials TEXT NOT NULL, searched TEXT NOT NULL,
     hidden INTEGER NOT NULL, favourite INTEGER NOT NULL, installed INTEGER NOT NULL, stores TEXT NOT NULL, tags TEXT NOT NULL,
     platforms TEXT NOT NULL, playtime_min INTEGER NOT NULL, last_played_at TEXT,
-    item TEXT NOT NULL
+    notes TEXT NOT NULL, item TEXT NOT NULL
 );
+CREATE INDEX releases_chosen ON releases (key) WHERE chosen_at IS NOT NULL;
 CREATE INDEX titles_by_sort ON titles (sort, id);
 CREATE VIRTUAL TABLE titles_found USING fts5 (searched, content='titles', content_rowid='n', tokenize='trigram');
 CREATE TRIGGER titles_in AFTER INSERT ON titles BEGIN

@@ -11,6 +11,7 @@ import pytest
 
 from tests.backends import served
 from tests.cli.conftest import Answer, Integ
+from tests.cli.terminal import on_a_terminal
 from tests.cli.test_every_command import gog_landing
 from tests.conftest_backends import BackendKind, on_both_kinds
 from tests.conftest_sandbox import RunningSandbox
@@ -37,6 +38,8 @@ def test_what_is_decided_shows_and_survives_a_sync(integ: Integ, sandbox: Runnin
     valid(integ("tag", one, "slow", "detective", "--json"))
     valid(integ("note", one, "the kitchen key", "--json"))
     assert integ("sync", "--full").code == 0
+    assert integ("note", one).out == "the kitchen key\n"
+    assert valid(integ("show", one, "--json"))["details"]["notes"] == "the kitchen key"
     seen = listed(integ)
     assert (seen[one]["favourite"], seen[other]["favourite"], sorted(seen[one]["tags"])) == (True, True, ["detective", "slow"])
     assert third not in seen and listed(integ, "--all")[third]["hidden"] is True
@@ -83,6 +86,10 @@ def test_what_is_decided_while_the_backend_is_away_arrives_later(
         assert integ("tag", one, "later").code == integ("note", one, "when it is back").code == integ("hide", other).code == 0
         seen = listed(integ)
         assert (seen[one]["favourite"], seen[one]["tags"], other in seen) == (True, ["later"], False)
+        assert integ("note", one).out == "when it is back\n"
+        third = next(title_id for title_id in seen if title_id != one)
+        assert valid(integ("merge", one, third, "--json"))["queued"] is True
+        assert third not in listed(integ)
         assert integ("sync").code == 5
         assert token not in "".join(file.read_text() for file in (home / ".local/share/integ").glob("decisions-*"))
         backend.start()
@@ -91,7 +98,46 @@ def test_what_is_decided_while_the_backend_is_away_arrives_later(
         told = httpx.get(f"{backend.url}/games/{key}/preferences", headers={"Authorization": f"Bearer {token}"}).json()["data"]
         assert (told["favourite"], told["tags"], told["notes"]) == (True, ["later"], "when it is back")
         seen = listed(integ)
-        assert (seen[one]["favourite"], other in seen) == (True, False)
+        assert (seen[one]["favourite"], other in seen, third in seen, integ("note", one).out) == (True, False, False, "when it is back\n")
+
+
+def test_a_note_comes_from_stdin_or_an_editor_and_is_read_alone(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, tmp_path: Path, home: Path, valid: Valid
+) -> None:
+    sign_in(integ, sandbox)
+    one, item = next(iter(listed(integ).items()))
+    assert (integ("note", one).out, integ("note", one).err) == ("", f"{item['title']} has no note.\n")
+    assert integ("note", one, "-", given="first line\n  second\x1b[31m\n\n").code == 0
+    assert valid(integ("note", one, "--json")) == {
+        "items": [{"title_id": one, "title": item["title"], "notes": "first line\n  second[31m"}],
+        "queued": False,
+    }
+    assert integ("note", one).out == "first line\n  second[31m\n", "no note drives a terminal"
+    assert "Your note:\n  first line\n" in integ("show", one).out
+    editor = tmp_path / "my editor"
+    editor.write_text(
+        f'#!/bin/sh\nstat -c %a "$2" > {tmp_path}/mode\ncat "$2" > {tmp_path}/begun\n[ -n "$NEW" ] || exit 3\necho "$NEW" > "$2"\n'
+    )
+    editor.chmod(0o755)
+    chosen = {"VISUAL": f"'{editor}' --wait", "TMPDIR": str(tmp_path), "INTEG_UPSTREAM_URL": sandbox.url}
+    for new, told, code in [("", "ended with exit code 3", 1), ("a third", "has your note", 0), ("a third", "Nothing is changed", 0)]:
+        with on_a_terminal("note", one, "--edit", NEW=new, **chosen) as terminal:
+            terminal.until(told)
+            assert terminal.end() == code
+    assert ((tmp_path / "begun").read_text(), (tmp_path / "mode").read_text()) == ("a third\n", "600\n")
+    assert list(tmp_path.glob("integ-note-*")) == []
+    assert integ("note", one).out == "a third\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [(["x", "--edit"], ""), (["--edit"], ""), (["-"], " \n"), (["-"], "x" * 10_001), ([" "], ""), (["--edit", "--off"], "")],
+    ids=str,
+)
+def test_a_note_that_can_t_be_is_a_wrong_use(integ: Integ, library: Path, words: list[str], given: str, valid: Valid) -> None:
+    told = integ("note", "lantern-keep", *words, "--json", given=given)
+    assert told.code == 2
+    valid(told)
 
 
 def test_what_another_user_decided_is_not_sent_as_this_one_s(
@@ -114,9 +160,7 @@ def test_what_another_user_decided_is_not_sent_as_this_one_s(
         assert listed(integ)[one]["favourite"] is True
 
 
-@pytest.mark.parametrize(
-    ("words", "code"), [(["favourite", "nothing"], 3), (["note", "x"], 2), (["note", "x", "y", "--off"], 2), (["merge", "one"], 2)]
-)
+@pytest.mark.parametrize(("words", "code"), [(["favourite", "nothing"], 3), (["note", "x", "y", "--off"], 2), (["merge", "one"], 2)])
 def test_what_can_t_be_is_told(integ: Integ, backend_kind: BackendKind, words: list[str], code: int, valid: Valid) -> None:
     told = integ(*words, "--json")
     assert told.code == code

@@ -184,12 +184,12 @@ def test_written_piece_by_piece_it_reads_like_written_at_once(
     """The merged tables never depend on the order in which both sides came."""
     from integ_runtime.cache.merge import merge
     from integ_runtime.cache.schema import open_writer
-    from integ_runtime.cache.store import _apply
+    from integ_runtime.cache.told import apply
 
     file = tmp_path_factory.mktemp("cache") / "library.db"
     for number, (kind, names, flag) in enumerate(steps, start=1):
         if kind == "feed":
-            _apply(file, feed(number, *dict.fromkeys(names), removed=flag, playtime_min=number))
+            apply(file, feed(number, *dict.fromkeys(names), removed=flag, playtime_min=number))
         else:
             put_local(file, [LocalFact(name, f"Game {name}", installed=flag) for name in dict.fromkeys(names)], "installs")
     with open_writer(file) as base:
