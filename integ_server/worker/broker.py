@@ -50,7 +50,7 @@ def make_broker(redis_url: str | None) -> dramatiq.Broker:
     from integ_server.worker.dead_letters import DeadLetters, PatientBroker
 
     client = Redis.from_url(redis_url, socket_timeout=_REDIS_WITHIN_S, socket_connect_timeout=_REDIS_WITHIN_S)
-    return PatientBroker(client=client, middleware=[*middleware, DeadLetters()])  # type: ignore[no-untyped-call]
+    return PatientBroker(client=client, middleware=[*middleware, DeadLetters()])
 
 
 @asynccontextmanager

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections import defaultdict
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any
 
 from dramatiq import Broker, MessageProxy
 from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
-from dramatiq.errors import ActorNotFound, DecodeError
+from dramatiq.errors import ActorNotFound, ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
+from redis.exceptions import RedisError
 
 from integ_server.redaction import redact
 
 REASONS = "integ:dead-letters"
 MOST_REASONS = 1_000
 KEPT_FOR_S = 7 * 86_400
+_DONE_AT_ONCE = 128
+# As Dramatiq's own script does for one: what was given to somebody else meanwhile is left to them.
+_TAKE_OUT = """
+for _, id in ipairs(ARGV) do
+  if redis.call('SREM', KEYS[1], id) > 0 then redis.call('HDEL', KEYS[2], id) end
+end
+"""
 _log = logging.getLogger("integ.worker")
 
 
@@ -32,6 +43,12 @@ class DeadLetters(Middleware):
 
 class PatientBroker(RedisBroker):
     """Puts aside what is no message at all, where Dramatiq's consumer would stumble over it each time it is given out again."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._done: defaultdict[str, list[str]] = defaultdict(list)
+        self._lock = Lock()  # the worker's thread is done with messages, each queue's own fetches them
+        self._take = self.client.register_script(_TAKE_OUT)
 
     def declare_queue(self, queue_name: str) -> None:
         """Without a second queue for what is to come later: a job's row says that, and each queue is a thread that asks Redis."""
@@ -53,6 +70,31 @@ class PatientBroker(RedisBroker):
         pipe.expire(REASONS, KEPT_FOR_S)
         pipe.execute()
 
+    def done_with(self, queue_name: str, message_id: str) -> int:
+        """Note that the message can be taken out of Redis; how many of its queue can by now."""
+        with self._lock:
+            self._done[queue_name].append(message_id)
+            return len(self._done[queue_name])
+
+    def take_out(self, queue_name: str) -> None:
+        """
+        Take out what is done with, all at once.
+
+        Raises:
+            RedisError: Redis does not answer; they stay noted.
+        """
+        with self._lock:
+            done = self._done.pop(queue_name, [])
+        if not done:
+            return
+        keys = [f"{self.namespace}:__acks__.{self.broker_id}.{queue_name}", f"{self.namespace}:{queue_name}.msgs"]
+        try:
+            self._take(keys=keys, args=done)
+        except RedisError:
+            with self._lock:
+                self._done[queue_name] += done
+            raise
+
     def put_aside(self, queue_name: str, data: bytes, reason: str) -> None:
         """The dead-letter queue is for messages that can be read; of this one only the reason is kept."""
         for message_id, content in self.client.hscan_iter(f"{self.namespace}:{queue_name}.msgs", count=1000):
@@ -62,6 +104,8 @@ class PatientBroker(RedisBroker):
 
 
 class _PatientConsumer(_RedisConsumer):
+    """Messages are hints: one that is done with and not taken out, because its worker died, comes again and does no harm."""
+
     def __next__(self) -> MessageProxy | None:
         try:
             message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
@@ -69,7 +113,28 @@ class _PatientConsumer(_RedisConsumer):
             cause = error.error
             self.broker.put_aside(self.queue_name, error.data, f"it can't be read: {type(cause).__name__}")
             return None
+        if message is None:
+            self._take_out()
         return message
+
+    def ack(self, message: MessageProxy) -> None:
+        """Many go together: Dramatiq's own way there and back for each takes longer than all that is done for a hint."""
+        self.queued_message_ids.discard(message.message_id)
+        many = self.broker.done_with(self.queue_name, message.options["redis_message_id"])
+        if many >= _DONE_AT_ONCE or not self.outstanding_message_count:
+            with contextlib.suppress(ConnectionClosed):  # the thread that fetches tries it again
+                self._take_out()
+
+    def close(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            self._take_out()
+        super().close()
+
+    def _take_out(self) -> None:
+        try:
+            self.broker.take_out(self.queue_name)
+        except RedisError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
 
 def _said(error: Any) -> str:

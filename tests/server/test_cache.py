@@ -71,6 +71,20 @@ async def test_a_stream_is_read_on_from_where_one_was(cache: Cache) -> None:
     assert await cache.span("news") == (ids[0], ids[2])
 
 
+async def test_many_entries_go_at_once_each_to_its_stream_in_their_order(cache: Cache) -> None:
+    first = await cache.append("a", "0", 60)
+    waiting = asyncio.create_task(cache.after("b", "0-0", 3))
+    await asyncio.sleep(0.05)
+    await cache.append_all([("a", "1"), ("b", "2"), ("a", "3")], 60)
+    assert [value for _, value in await cache.after("a", first)] == ["1", "3"]
+    assert [value for _, value in await waiting] == ["2"]
+    await cache.append_all([("b", str(number)) for number in range(1_200)], 60)
+    assert (await cache.after("b", "0-0"))[0][1] == "200"  # the newest thousand are kept
+    await cache.append_all([("c", "1")], 0.05)
+    await asyncio.sleep(0.1)
+    assert await cache.span("c") is None
+
+
 async def test_whoever_waits_at_a_stream_hears_of_the_next_entry_at_once(cache: Cache) -> None:
     first = await cache.append("news", "0", 60)
     waiting = asyncio.create_task(cache.after("news", first, 3))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -193,6 +193,9 @@ class _Failing(MemoryCache):
 
     async def append(self, stream: str, value: str, ttl_s: float) -> str:
         return await self._unless_away(lambda: MemoryCache.append(self, stream, value, ttl_s))
+
+    async def append_all(self, entries: Sequence[tuple[str, str]], ttl_s: float) -> None:
+        return await self._unless_away(lambda: MemoryCache.append_all(self, entries, ttl_s))
 
     async def after(self, stream: str, entry_id: str, wait_s: float = 0.0) -> list[tuple[str, str]]:
         return await self._unless_away(lambda: MemoryCache.after(self, stream, entry_id, wait_s))

@@ -78,6 +78,48 @@ async def test_nonsense_is_put_aside_with_a_reason_and_what_comes_after_it_is_do
     broker.close()
 
 
+async def test_a_thousand_hints_are_done_with_and_leave_nothing_in_redis(player: Player, redis_url: str) -> None:
+    broker = make_broker(redis_url)
+    for number in range(1_000):
+        queue = ("now", "soon", "later")[number % 3]
+        message = dramatiq.Message(queue_name=queue, actor_name="sync", args=(f"{number:032x}",), kwargs={}, options={})
+        broker.enqueue(message)
+    broker.close()
+    with Redis.from_url(redis_url) as redis:
+        async with open_workers(player.backend):
+            for _ in range(500):
+                if not any(redis.exists(f"dramatiq:{queue}.msgs") for queue in ("now", "soon", "later")):
+                    break
+                await asyncio.sleep(0.02)
+        assert {each.decode() for each in redis.keys("dramatiq:*")} <= {"dramatiq:__heartbeats__"}
+
+
+def test_what_could_not_be_taken_out_while_redis_was_away_is_taken_out_later() -> None:
+    with redis_server() as server:
+        broker = make_broker(f"unix://{server.folder}/s")
+        broker.declare_queue("now")
+        for number in range(3):
+            broker.enqueue(dramatiq.Message(queue_name="now", actor_name="sync", args=(str(number),), kwargs={}, options={}))
+        consumer = broker.consume("now", prefetch=10, timeout=10)
+        messages = [message for message in (next(consumer) for _ in range(3)) if message is not None]
+        assert len(messages) == 3
+        socket = Path(server.folder, "s")
+        socket.rename(socket.with_name("away"))
+        broker.client.connection_pool.disconnect()
+        for message in messages:
+            consumer.ack(message)
+        with pytest.raises(dramatiq.errors.ConnectionClosed):
+            next(consumer)
+        socket.with_name("away").rename(socket)
+        with Redis.from_url(f"unix://{server.folder}/s") as redis:
+            assert redis.hlen("dramatiq:now.msgs") == 3
+        consumer = broker.consume("now", prefetch=10, timeout=10)
+        assert all(next(consumer) is None for _ in range(3))
+        with Redis.from_url(f"unix://{server.folder}/s") as redis:
+            assert not redis.hlen("dramatiq:now.msgs")
+        broker.close()
+
+
 async def test_a_lost_message_costs_a_moment_and_no_job(player: Player, redis_url: str) -> None:
     (job_id,) = await player.start()  # nobody sent a message: this process has no workers yet
     with Redis.from_url(redis_url) as redis:
