@@ -121,7 +121,10 @@ class Runtime:
     def proton(self) -> ProtonStore:
         from integ_runtime.proton.store import ProtonStore
 
-        return ProtonStore(self.settings, self.steam, self.api if self.has_backend else None)
+        async def tell(key: str, version: str | None) -> bool:
+            return await self.organising.choose_proton(key, version)
+
+        return ProtonStore(self.settings, self.steam, self.api if self.has_backend else None, self.library, tell)
 
     @cached_property
     def installed(self) -> InstalledGames:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 def launch(
     *,
     game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")],
-    arguments: Annotated[list[str] | None, Argument(help="For the game itself, after --", metavar="-- ARGS", show_default=False)] = None,
+    arguments: Annotated[
+        list[str] | None,
+        Argument(help="For the game itself, after --, in place of its launch options", metavar="-- ARGS", show_default=False),
+    ] = None,
     proton: Annotated[str | None, Option(help="With this Proton version", metavar="V")] = None,
     wrapper: Annotated[list[str] | None, Option(help="Start it through this program; may be given more than once", metavar="W")] = None,
     env: Annotated[list[str] | None, Option(help="Set a variable; may be given more than once", metavar="K=V")] = None,
@@ -39,14 +42,7 @@ def launch(
     release = session.get_release(out, settings, game)
 
     async def work(runtime: Runtime) -> tuple[dict[str, Any], int]:
-        plan = await runtime.launcher.plan(
-            release.key,
-            proton=proton,
-            wrappers=wrapper or [],
-            env=variables,
-            args=arguments or [],
-            required_proton=(await runtime.library.launch_wishes(release.key)).required_proton,
-        )
+        plan = await runtime.launcher.plan(release.key, proton=proton, wrappers=wrapper or [], env=variables, args=arguments or [])
         for note in plan.notes:
             out.warn(note)
         if dry_run:

@@ -79,19 +79,21 @@ def use(
     version: Annotated[str, Argument(help="An installed version", metavar="VERSION")],
     game: Annotated[str | None, Option(help="For this game alone", metavar="GAME")] = None,
 ) -> None:
-    """Choose the version for a game, or for all that have no choice of their own."""
+    """Choose the version for a game, on every device; or this machine's for all games without a choice of their own."""
     out = output()
     release = session.get_release(out, session.light_settings(out), game) if game is not None else None
     key = release.key if release else None
 
-    async def work(runtime: Runtime) -> str:
-        build = await runtime.proton.use(version, game=key)
+    async def work(runtime: Runtime) -> tuple[str, bool]:
+        used = await runtime.proton.use(version, game=key)
         await runtime.refresh_local()
-        return build.version
+        return used.build.version, used.queued
 
-    name = session.run(out, work)
+    name, queued = session.run(out, work)
     whom = release.title if release else "Games without a choice of their own"
-    out.result("proton-use", {"version": name, "key": key}, f"{whom} will run with {name}.")
+    out.result("proton-use", {"version": name, "key": key, "queued": queued}, f"{whom} will run with {name}.")
+    if queued:
+        out.note("The backend can't be reached: your other devices hear of it with the next sync.")
 
 
 @command("integ proton remove GE-Proton8-26", "integ proton remove ge-8.26 --yes", asks=True)

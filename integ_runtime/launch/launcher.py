@@ -9,13 +9,16 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.environment import clean
+from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
 from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
@@ -57,16 +60,30 @@ class Launcher:
         wrappers: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         args: Sequence[str] = (),
-        required_proton: str | None = None,
     ) -> LaunchPlan:
         """
-        What would be run for *key*; nothing is touched.
+        What would be run for *key*; nothing is touched. *args* count in place of the launch options that the player chose for it.
 
         Raises:
             NotFoundError: The game is not installed, or only half.
             LaunchError: It can't be started as things stand; among that, that it needs a Proton version that is not here.
         """
         check_key(key)
+        wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
+        words, notes = (args, ()) if args else arguments_of(wishes.launch_options)
+        plan = await self._plan(key, asked=proton, required=wishes.required_proton, wrappers=wrappers, env=env, args=words)
+        return replace(plan, notes=(*notes, *plan.notes))
+
+    async def _plan(
+        self,
+        key: str,
+        *,
+        asked: str | None,
+        required: str | None,
+        wrappers: Sequence[str],
+        env: Mapping[str, str] | None,
+        args: Sequence[str],
+    ) -> LaunchPlan:
         if key.startswith("steam:"):
             return await asyncio.to_thread(self._plan_steam, key, args)
         game = await asyncio.to_thread(self._installed.get, key)
@@ -75,7 +92,7 @@ class Launcher:
             machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
             return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
         try:
-            build = await self._proton.build_for(key, asked=proton, required=required_proton)
+            build = await self._proton.build_for(key, asked=asked, required=required)
         except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
             raise LaunchError(error.message, hint=error.hint) from error
         machine = await asyncio.to_thread(self._machine, wrappers, windows=True)

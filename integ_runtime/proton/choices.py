@@ -2,55 +2,108 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.paths import Paths
+from integ_runtime.proton.installed import InstalledBuild
+from integ_server.contract.errors import WouldLoseDataError, utc_now_text
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.store import LibraryCache
 
 _FILE = "proton.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    version: str | None
+    """None: a choice was taken back."""
+    at: str
+    """When: RFC 3339, UTC."""
+
+
 class Choices:
-    """The player's choices, one file in each game's folder. All calls block."""
+    """
+    The player's choices: this machine's lie in a file in each game's folder, the library tells of those that were made on others.
 
-    def __init__(self, paths: Paths) -> None:
-        self._paths = paths
+    Of the two the later one counts; the library has a choice of this machine too, as soon as the backend has heard of it.
+    """
 
-    def read(self, key: str) -> str | None:
-        return _version_in(self._file(key))
+    def __init__(self, paths: Paths, library: LibraryCache | None = None) -> None:
+        self._paths, self._library = paths, library
 
-    def write(self, key: str, version: str) -> None:
-        """Raises a StorageError when it can't."""
-        file = self._file(key)
+    async def read(self, key: str) -> str | None:
+        """The version that the game *key* is set to."""
+        own = await asyncio.to_thread(self._own, key)
+        told = await self._library.launch_wishes(key) if self._library is not None else None
+        followed = Choice(told.proton, told.proton_at) if told is not None and told.proton_at else None
+        return _later(own, followed)
+
+    async def write(self, key: str, version: str | None) -> None:
+        """Choose *version*, or None to take a choice back, on this machine; raises a StorageError when it can't be written."""
+        await asyncio.to_thread(self._write, key, Choice(version, utc_now_text()))
+
+    async def users(self) -> dict[str, list[str]]:
+        """The keys of the games that are set to each version, in order."""
+        own = await asyncio.to_thread(self._all)
+        followed = await self._library.proton_choices() if self._library is not None else {}
+        users: dict[str, list[str]] = {}
+        for key in sorted(own.keys() | followed.keys()):
+            version = _later(own.get(key), Choice(*followed[key]) if key in followed else None)
+            if version is not None:
+                users.setdefault(version, []).append(key)
+        return users
+
+    def _all(self) -> dict[str, Choice]:
+        files = sorted(self._paths.games_dir.glob(f"*/{_FILE}"))
+        found = ((file.parent.name.replace("-", ":", 1), _choice_in(file)) for file in files)
+        return {key: choice for key, choice in found if choice is not None}
+
+    def _own(self, key: str) -> Choice | None:
+        return _choice_in(self._paths.game_dir(key) / _FILE)
+
+    def _write(self, key: str, choice: Choice) -> None:
+        file = self._paths.game_dir(key) / _FILE
         with storage_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             beside = file.with_name(f".{_FILE}.{secrets.token_hex(4)}")
             try:
-                beside.write_text(json.dumps({"version": version}) + "\n", "utf-8")
+                beside.write_text(json.dumps({"version": choice.version, "decided_at": choice.at}) + "\n", "utf-8")
                 beside.replace(file)
             finally:
                 beside.unlink(missing_ok=True)
 
-    def forget(self, key: str) -> None:
-        with storage_errors(self._file(key)):
-            self._file(key).unlink(missing_ok=True)
 
-    def users(self) -> dict[str, list[str]]:
-        """The keys of the games that are set to each version, in order."""
-        users: dict[str, list[str]] = {}
-        for file in sorted(self._paths.games_dir.glob(f"*/{_FILE}")):
-            version = _version_in(file)
-            if version is not None:
-                users.setdefault(version, []).append(file.parent.name.replace("-", ":", 1))
-        return users
+def _later(own: Choice | None, followed: Choice | None) -> str | None:
+    if own is None or followed is None:
+        return (own or followed or Choice(None, "")).version
+    return (own if own.at > followed.at else followed).version
 
-    def _file(self, key: str) -> Path:
-        return self._paths.game_dir(key) / _FILE
+
+def check_unused(build: InstalledBuild, users: list[str]) -> None:
+    """
+    Raises:
+        WouldLoseDataError: A game of *users* is set to *build*, or something runs from it.
+    """
+    if users:
+        raise WouldLoseDataError(
+            f"{build.version} is the choice for {', '.join(users[:5])}",
+            hint="choose another for them, or add --force",
+            data={"used_by": users},
+        )
+    pid = next(processes_from(build.path), None)
+    if pid is not None:
+        raise WouldLoseDataError(f"{build.version} is running (process {pid})", hint="end that game, or add --force")
 
 
 def processes_from(folder: Path) -> Iterator[int]:
@@ -65,10 +118,14 @@ def processes_from(folder: Path) -> Iterator[int]:
                 yield int(entry.name)
 
 
-def _version_in(file: Path) -> str | None:
+def _choice_in(file: Path) -> Choice | None:
+    """The choice in *file*; the time of the file is that of one which was made before moments were written down."""
     try:
-        choice = json.loads(file.read_text("utf-8"))
+        known = json.loads(file.read_text("utf-8"))
+        written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
     except (OSError, ValueError, RecursionError):
         return None
-    version = choice.get("version") if isinstance(choice, dict) else None
-    return version if isinstance(version, str) and version else None
+    version, at = (known.get("version"), known.get("decided_at")) if isinstance(known, dict) else (0, None)
+    if version is not None and (not isinstance(version, str) or not version):
+        return None
+    return Choice(version, at if isinstance(at, str) else written.strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def check_build(path: Path, *, arch: str | None = None) -> None:
     for machine in _machines(path):
         if machine != wanted:
             raise IntegrityError(f"the build is for {machine}, not for {wanted}")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below *folder*."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - thousands of them
+    return total
 
 
 def _machines(path: Path) -> Iterator[str]:

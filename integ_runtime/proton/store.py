@@ -8,21 +8,21 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.downloads.background import in_background
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
-from integ_runtime.proton.choices import Choices, processes_from
-from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, steam_builds
+from integ_runtime.proton.choices import Choices, check_unused
+from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, size_of, steam_builds
 from integ_runtime.settings import RuntimeSettings, read_config_file
 from integ_runtime.steam.library import SteamFiles
-from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError, WouldLoseDataError
+from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
+    from integ_runtime.cache.store import LibraryCache
     from integ_runtime.client.api import ApiClient
     from integ_runtime.proton.install import Copy, InstallOutcome
     from integ_runtime.proton.mirror import Catalogue
@@ -42,17 +42,37 @@ class PublishedBuild:
     installed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UsedBuild:
+    """What a game, or all without a choice of their own, run with from now on."""
+
+    build: InstalledBuild
+    queued: bool
+    """Other devices hear of it once the backend can be reached."""
+
+
 class ProtonStore:
     """Everything about Proton versions: Integ's own lie in the cache folder, *steam* finds the others."""
 
-    def __init__(self, settings: RuntimeSettings, steam: SteamFiles, api: Callable[[], Awaitable[ApiClient]] | None = None) -> None:
-        """*api* opens the backend for many that there may be, whose catalogue and copies come before the publisher's."""
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        steam: SteamFiles,
+        api: Callable[[], Awaitable[ApiClient]] | None = None,
+        library: LibraryCache | None = None,
+        tell: Callable[[str, str | None], Awaitable[bool]] | None = None,
+    ) -> None:
+        """
+        *api* opens the backend for many that there may be, whose catalogue and copies come before the publisher's; *library* knows what
+        was chosen on other devices, which *tell* tells of a choice for one game; it answers whether they can hear of it yet.
+        """
         self._settings = settings
+        self._library, self._tell = library, tell
         self._api = api
         self._paths = settings.paths
         self._tools = settings.paths.proton_dir
         self._steam = steam
-        self._choices = Choices(settings.paths)
+        self._choices = Choices(settings.paths, library)
         self._catalogue: Catalogue | None = None
         self.notice = ""
         """Why the last list of published builds may be out of date; empty when it is not."""
@@ -135,9 +155,9 @@ class ProtonStore:
         now = feed.archives(get_family(archive.family), archive.arch).get(archive.tag)
         return now if now != archive else None
 
-    async def use(self, version: str, *, game: str | None = None) -> InstalledBuild:
+    async def use(self, version: str, *, game: str | None = None) -> UsedBuild:
         """
-        Make *version* the default, or the choice for the one game with the key *game*.
+        Make *version* this machine's default, or the player's choice for the one game with the key *game*, which follows to other devices.
 
         Raises:
             BuildNotFoundError: It is not installed.
@@ -146,11 +166,10 @@ class ProtonStore:
 
         build = await self._get(version)
         if game is not None:
-            await asyncio.to_thread(self._choices.write, game, build.version)
-        else:
-            await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, build.version)
-            await self.mark_used(build)
-        return build
+            return UsedBuild(build, queued=await self._choose(game, build.version))
+        await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, build.version)
+        await self.mark_used(build)
+        return UsedBuild(build, queued=False)
 
     async def mark_used(self, build: InstalledBuild) -> None:
         """Point `latest` to *build*, when it is one of Integ's own."""
@@ -160,19 +179,26 @@ class ProtonStore:
             await asyncio.to_thread(point_latest, self._tools, build.version)
 
     async def default(self) -> InstalledBuild | None:
-        """The build for games with no choice of their own; the player's, else the newest of Integ's, else one of Steam's."""
-        chosen = await asyncio.to_thread(self._default_version)
+        """
+        The build for games with no choice of their own: as this machine is set, else as the player wishes for all devices, else the
+        newest of Integ's, else one of Steam's. None: there is none, or the one that was chosen is not installed.
+        """
+        chosen = await self._default_version()
         if chosen:
             return await self._find(chosen)
         return next(iter(await self.installed()), None)
 
     async def choice_for(self, key: str) -> str | None:
         """The version that the player chose for the game *key*; it may not be installed any more."""
-        return await asyncio.to_thread(self._choices.read, key)
+        return await self._choices.read(key)
 
-    async def forget_choice(self, key: str) -> None:
-        """Let the game *key* use the default again."""
-        await asyncio.to_thread(self._choices.forget, key)
+    async def forget_choice(self, key: str) -> bool:
+        """Let the game *key* use the default again; True when other devices hear of it later."""
+        return await self._choose(key, None)
+
+    async def _choose(self, key: str, version: str | None) -> bool:
+        await self._choices.write(key, version)
+        return self._tell is not None and not await self._tell(key, version)
 
     async def remove(self, version: str, *, force: bool = False) -> InstalledBuild:
         """
@@ -188,9 +214,11 @@ class ProtonStore:
             raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
         from integ_runtime.proton.install import LOCK, clean_up, remove_tree
 
+        users = [] if force else (await self._users()).get(build.version, [])
+
         def away() -> None:
             if not force:
-                self._check_unused(build)
+                check_unused(build, users)
             clean_up(self._tools)
             hidden = self._tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
             with storage_errors(build.path):
@@ -234,18 +262,16 @@ class ProtonStore:
         found = await self.default()
         if found is not None:
             return found
-        missing = await asyncio.to_thread(self._default_version)
-        raise BuildNotFoundError(
-            f"Proton {missing} is not installed" if missing else "no Proton version is installed",
-            hint=f"integ install-proton {missing}".rstrip(),
-        )
+        missing = await self._default_version()
+        if missing:
+            raise _not_installed(missing)
+        raise BuildNotFoundError("no Proton version is installed", hint="integ install-proton")
 
     async def list_items(self) -> list[dict[str, Any]]:
         """The items of `integ proton list`."""
-        default = await self.default()
+        default, users = await self.default(), await self._users()
 
         def items() -> list[dict[str, Any]]:
-            users = self._choices.users()
             return [
                 {
                     "version": build.version,
@@ -253,7 +279,7 @@ class ProtonStore:
                     "path": str(build.path),
                     "default": default is not None and build.path == default.path,
                     "used_by": users.get(build.version, []),
-                    "size_bytes": build.size_bytes if build.size_bytes is not None else _size_of(build.path),
+                    "size_bytes": build.size_bytes if build.size_bytes is not None else size_of(build.path),
                 }
                 for build in self._installed()
             ]
@@ -295,8 +321,16 @@ class ProtonStore:
     async def _get(self, version: str) -> InstalledBuild:
         build = await self._find(version)
         if build is None:
-            raise BuildNotFoundError(f"Proton {version.strip()} is not installed", hint=f"integ install-proton {version.strip()}")
+            raise _not_installed(version.strip())
         return build
+
+    async def _users(self) -> dict[str, list[str]]:
+        """The games that are set to each version, whatever the version was called when it was chosen."""
+        users: dict[str, list[str]] = {}
+        for version, keys in (await self._choices.users()).items():
+            build = await self._find(version)
+            users.setdefault(build.version if build is not None else version, []).extend(keys)
+        return {version: sorted(keys) for version, keys in users.items()}
 
     def _releases(self) -> Releases:
         from integ_runtime.proton.releases import Releases
@@ -336,30 +370,21 @@ class ProtonStore:
             raise BuildNotFoundError(f"{named} has no build for {arch}", hint="integ proton available")
         raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint="integ proton available --refresh")
 
-    def _default_version(self) -> str:
+    async def _default_version(self) -> str:
+        set_here = await asyncio.to_thread(self._set_default)
+        return set_here or (str((await self._library.preferences()).get(_SETTING, "")) if self._library is not None else "")
+
+    def _set_default(self) -> str:
         """What the player set, now: the file may have changed since this process read it, the environment can't."""
         if os.environ.get("INTEG_DEFAULT_PROTON"):
             return self._settings.default_proton
         written = read_config_file(self._paths.config_file).get(_SETTING, "")
         return written.strip() if isinstance(written, str) else ""
 
-    def _check_unused(self, build: InstalledBuild) -> None:
-        users = self._choices.users().get(build.version, [])
-        if users:
-            raise WouldLoseDataError(
-                f"{build.version} is the choice for {', '.join(users[:5])}",
-                hint="choose another for them, or add --force",
-                data={"used_by": users},
-            )
-        pid = next(processes_from(build.path), None)
-        if pid is not None:
-            raise WouldLoseDataError(f"{build.version} is running (process {pid})", hint="end that game, or add --force")
 
-
-def _size_of(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - thousands of them
-    return total
+def _not_installed(version: str) -> BuildNotFoundError:
+    try:
+        parse_version(version)
+    except BuildNotFoundError:  # a name of Steam's own, or of nobody's
+        return BuildNotFoundError(f"Proton {version} is not installed", hint="install it in Steam, or see integ proton available")
+    return BuildNotFoundError(f"Proton {version} is not installed", hint=f"integ install-proton {version}")

@@ -128,7 +128,7 @@ def test_proton_versions(integ: Integ, outside: RunningSandbox, valid: Valid) ->
     version = valid(integ("install-proton", "--json"))["version"]
     assert valid(integ("install-proton", version, "--json"))["already_installed"] is True
     assert [(each["version"], each["default"]) for each in valid(integ("proton", "list", "--json"))["items"]] == [(version, True)]
-    assert valid(integ("proton", "use", version, "--json")) == {"version": version, "key": None}
+    assert valid(integ("proton", "use", version, "--json")) == {"version": version, "key": None, "queued": False}
     whole = valid(integ("proton", "verify", version, "--json"))
     assert whole == {"missing": [], "changed": [], "foreign": []}
     (Path(valid(integ("proton", "list", "--json"))["items"][0]["path"]) / "proton").write_text("changed")

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from integ_runtime.cache.store import LibraryCache
 from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.launch.launcher import Launcher
 from integ_runtime.proton.installed import InstalledBuild
 from integ_runtime.settings import RuntimeSettings, read_settings
 from integ_runtime.steam.library import SteamFiles
 from integ_server.contract.errors import BuildNotFoundError
+from integ_server.contract.types import Changes, ReleaseRecord, TitleRecord
 
 RECORDER = f"""#!{sys.executable} -IS
 import json, os, sys
@@ -57,7 +59,18 @@ class Stage:
     @property
     def launcher(self) -> Launcher:
         steam = SteamFiles(self.settings.paths.home, self.environ, system=self.settings.paths.home / "no-system")
-        return Launcher(self.settings, self.installed, self.proton, steam, environ=self.environ)  # type: ignore[arg-type]
+        return Launcher(self.settings, self.installed, self.proton, steam, self.library, environ=self.environ)  # type: ignore[arg-type]
+
+    @property
+    def library(self) -> LibraryCache:
+        return LibraryCache(self.settings.paths.cache_db)
+
+    async def tell(self, key: str = "gog:1", **facts: Any) -> None:
+        """What the backend tells of a release."""
+        provider, _, game_id = key.partition(":")
+        release = ReleaseRecord(key=key, provider=provider, provider_game_id=game_id, title_id="tea", title="Tea", **facts)
+        revision = await self.library.revision() + 1
+        await self.library.apply(Changes(revision=revision, titles=[TitleRecord(id="tea", title="Tea")], releases=[release]))
 
     def game(
         self, script: str = RECORDER, *, key: str = "gog:1", name: str = "play", platform: Any = "linux", **more: Any

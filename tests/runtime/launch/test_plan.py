@@ -12,6 +12,7 @@ import pytest
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import BuildTool, LaunchPlan, Machine, plan_native, plan_windows
 from integ_runtime.launch.run import run_game
 from integ_runtime.steam.tools import SteamTool, read_tool
@@ -215,7 +216,8 @@ async def test_the_runner_and_the_versions_asked_for_come_from_the_player(home: 
     stage = make_stage(home, INTEG_RUNNER="bare")
     stage.proton.build = make_proton(home / "proton")
     stage.game("MZ", name="play.exe", platform="windows")
-    plan = await stage.launcher.plan("gog:1", proton="ge-9.27", required_proton="ge-8.1")
+    await stage.tell(required_proton="ge-8.1")
+    plan = await stage.launcher.plan("gog:1", proton="ge-9.27")
     assert plan.runner == "bare"
     assert stage.proton.asked == [("ge-9.27", "ge-8.1")]
     assert not (stage.installed.folder("gog:1") / "prefix").exists(), "a plan touches nothing"
@@ -225,3 +227,46 @@ async def test_a_game_that_is_not_here_is_not_launched(home: Path) -> None:
     with pytest.raises(NotFoundError) as caught:
         await make_stage(home).launcher.plan("gog:404")
     assert caught.value.hint == "integ install gog:404"
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "told"),
+    [
+        (None, [], ""),
+        ("", [], ""),
+        ("-windowed --name 'two words'", ["-windowed", "--name", "two words"], ""),
+        ("$(reboot) `id` ; rm *", ["$(reboot)", "`id`", ";", "rm", "*"], ""),
+        (
+            "MANGOHUD=1 gamescope -f -- %command% -w",
+            ["-w"],
+            "MANGOHUD=1 gamescope -f -- before %command% is left out: --wrapper and --env do that",
+        ),
+        ("%command% -w", ["-w"], ""),
+        ("-name 'open", [], "its launch options are left out: they can't be read (no closing quotation)"),
+        ("a\0b", [], "its launch options are left out: no program takes them"),
+    ],
+)
+def test_launch_options_are_words_for_the_game_and_nothing_else(options: str | None, words: list[str], told: str) -> None:
+    found, notes = arguments_of(options)
+    assert (found, "".join(notes)) == (words, told)
+
+
+async def test_the_players_launch_options_are_used_unless_the_command_line_has_some(home: Path) -> None:
+    stage = make_stage(home)
+    game = stage.game(key="gog:1", arguments=("-own",))
+    await stage.tell(launch_options="DEBUG=1 %command% -w 'a b'")
+    plan = await stage.launcher.plan("gog:1")
+    assert plan.argv == (str(game.executable), "-own", "-w", "a b")
+    assert plan.as_dict()["argv"] == list(plan.argv)
+    assert plan.notes == ("DEBUG=1 before %command% is left out: --wrapper and --env do that",)
+    plan = await stage.launcher.plan("gog:1", args=["-x"])
+    assert (plan.argv, plan.notes) == ((str(game.executable), "-own", "-x"), ())
+
+
+async def test_what_the_game_requires_is_asked_for_on_every_way_to_a_launch(home: Path) -> None:
+    stage = make_stage(home, INTEG_RUNNER="bare")
+    stage.proton.build = make_proton(home / "proton")
+    stage.game("MZ", name="play.exe", platform="windows")
+    await stage.tell(required_proton="ge-8.1")
+    await stage.launcher.plan("gog:1")
+    assert stage.proton.asked == [(None, "ge-8.1")]
