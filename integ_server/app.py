@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
 
 from integ_server.api import achievements, auth, docs, events, games, health, jobs, metrics, preferences, users
 from integ_server.api.envelope import add_handlers
@@ -17,16 +20,24 @@ from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
 from integ_server.api.safety import Safety
 from integ_server.auth import rotation
+from integ_server.contract.errors import IntegError
 from integ_server.contract.failures import FailureEnvelope
 from integ_server.contract.keys import KeyRotation
 from integ_server.opening import open_backend
 from integ_server.providers import providers
 from integ_server.providers.base import GameProvider
+from integ_server.services.backend import Backend
 from integ_server.services.jobs import take_up
 from integ_server.settings import ServerSettings
 from integ_server.signals import on_stop_signal
 from integ_server.worker.broker import open_workers
 from integ_server.worker.scheduler import open_scheduler
+
+if TYPE_CHECKING:
+    from integ_server.schema_gate import SchemaGate
+
+_ENDS_WITHIN_S = 6
+_log = logging.getLogger("integ.app")
 
 
 def embedded_settings(
@@ -70,22 +81,24 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_backend(settings, stores) as backend, open_workers(backend, consume=settings.redis_url is None):
+        async with (
+            open_backend(settings, stores, schema=_gate(settings)) as backend,
+            open_workers(backend, consume=settings.redis_url is None),
+        ):
             app.state.backend = backend
             told = contextlib.nullcontext() if settings.is_embedded else on_stop_signal(backend.events.end)
-            looking = asyncio.create_task(take_up(backend))  # what a killed process left behind; no request waits for it
-            is_alone = not settings.is_embedded and settings.redis_url is None
+            ending = asyncio.Event()
+            working = asyncio.create_task(_work_of_its_own(backend, ending))
             try:
-                # The signal, or the server would wait for streams that do not end by themselves.
-                async with open_scheduler(backend) if is_alone else contextlib.nullcontext():
-                    with told:
-                        yield
+                with told:  # or the server would wait for streams that do not end by themselves
+                    yield
             finally:
                 # Let it come to its end, which takes a moment: a statement that is cancelled loses its connection.
-                _, pending = await asyncio.wait({looking}, timeout=1)
+                ending.set()
+                _, pending = await asyncio.wait({working}, timeout=1 if settings.is_embedded else _ENDS_WITHIN_S)
                 for task in pending:
                     task.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                await asyncio.gather(working, return_exceptions=True)
 
     app = FastAPI(
         title="Integ",
@@ -115,6 +128,28 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
             app.include_router(part.router)
         app.include_router(pages.assets)
     return app
+
+
+def _gate(settings: ServerSettings) -> SchemaGate | None:
+    if settings.is_embedded:
+        return None
+    from integ_server.schema_gate import SchemaGate  # the embedded database is migrated right here
+
+    return SchemaGate(settings.database_url)
+
+
+async def _work_of_its_own(backend: Backend, ending: asyncio.Event) -> None:
+    """What no request asks for, once the database is there: jobs that a killed process left behind; without workers, what is due."""
+    if backend.schema is not None and not await backend.schema.wait(ending):
+        return
+    settings = backend.settings
+    async with contextlib.nullcontext() if settings.is_embedded or settings.redis_url is not None else open_scheduler(backend):
+        try:
+            await take_up(backend)
+        except (IntegError, DBAPIError) as error:
+            _log.warning("what other processes left behind is not taken up now: %s", error)
+        if not settings.is_embedded:
+            await ending.wait()
 
 
 def _let_pages_call(app: FastAPI, settings: ServerSettings) -> None:

@@ -26,17 +26,20 @@ from integ_server.upstream import open_upstream
 
 if TYPE_CHECKING:
     from integ_server.metrics import Metrics
+    from integ_server.schema_gate import SchemaGate
     from integ_server.tracing import Tracing
     from integ_server.transport import Watch
 
 
 @asynccontextmanager
-async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameProvider]] | None = None) -> AsyncIterator[Backend]:
+async def open_backend(
+    settings: ServerSettings, stores: Mapping[str, type[GameProvider]] | None = None, *, schema: SchemaGate | None = None
+) -> AsyncIterator[Backend]:
     """
     Open database, cache, the way outside and the stores; *stores* stands in for those that are found by looking.
 
     An embedded database is brought up to date first; a served one has to be already, since somebody does that once for
-    all processes.
+    all processes. Unless *schema* is given: then it is looked at once, and whoever uses the backend has to ask that gate.
 
     Raises:
         IntegrityError: The database is of a newer version, or damaged.
@@ -46,6 +49,8 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
     async with AsyncExitStack() as opened:
         if settings.is_embedded:
             await migrate(settings.database_url)
+        elif schema is not None:
+            await schema.look()
         else:
             await check_current(settings.database_url)
         pool, patience_s = settings.database_pool, settings.database_statement_timeout_s
@@ -63,7 +68,9 @@ async def open_backend(settings: ServerSettings, stores: Mapping[str, type[GameP
         events.tell_through(db, hub)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
         rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
-        yield Backend(settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics, tracing=tracing)
+        yield Backend(
+            settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics, tracing=tracing, schema=schema
+        )
 
 
 def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:

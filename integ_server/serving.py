@@ -28,7 +28,6 @@ from integ_server.connections import KEEP_ALIVE_S, Connection
 from integ_server.contract.errors import IntegError, UsageError
 from integ_server.logs import install_logs
 from integ_server.metrics_door import open_metrics_door
-from integ_server.migrations.upgrade import check_current
 from integ_server.settings import ServerSettings
 from integ_server.supervisor import supervise
 
@@ -51,18 +50,15 @@ def serve(
 
     Several processes each have a listening socket of their own at the same port, which lets the kernel share connections out evenly; this
     one keeps all of them open, so that no connection is lost that waits for a process which dies. A socket that systemd
-    hands over takes the place of *host* and *port*.
+    hands over takes the place of *host* and *port*. A database that is missing or not migrated is waited for; `/readyz` says so meanwhile.
 
     Raises:
-        UsageError: The address can't be had, *processes* would have to share what only Redis can hold, or the database is not migrated.
-        IntegrityError: The database is of a newer version.
-        StorageError: It does not answer.
+        UsageError: The address can't be had, or *processes* would have to share what only Redis can hold.
     """
     if processes > 1 and settings.redis_url is None:
         raise UsageError(
             "several processes share sign-ins and jobs by Redis, and INTEG_REDIS_URL is not set", hint="integ serve --processes 1"
         )
-    asyncio.run(check_current(settings.database_url))
     _allow_many_files()
     import_module("integ_server.app")  # before the fork
 

@@ -18,8 +18,21 @@ from integ_server.db import get_session
 from integ_server.services.backend import Backend
 
 
-def get_backend(request: Request) -> Backend:
+def get_opened(request: Request) -> Backend:
     backend: Backend = request.app.state.backend
+    return backend
+
+
+def get_backend(request: Request) -> Backend:
+    """
+    The backend, for all that may need its database.
+
+    Raises:
+        BackendUnreachableError: The database has not been there with this version's tables since the process began.
+    """
+    backend = get_opened(request)
+    if backend.schema is not None:
+        backend.schema.require()
     return backend
 
 
@@ -85,6 +98,8 @@ def get_public_url(request: Request) -> str:
 
 SessionDep = Annotated[AsyncSession, Depends(get_session, scope="function")]
 BackendDep = Annotated[Backend, Depends(get_backend)]
+OpenedBackend = Annotated[Backend, Depends(get_opened)]
+"""Also while its database is missing."""
 PublicUrl = Annotated[str, Depends(get_public_url)]
 CallerDep = Annotated[Caller, Depends(_known_caller)]
 Reader = Annotated[str, Depends(allowed(Scope.LIBRARY_READ))]

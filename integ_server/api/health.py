@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from integ_server.api.deps import BackendDep
+from integ_server.api.deps import OpenedBackend
 from integ_server.api.envelope import ok
 from integ_server.contract.errors import BackendUnreachableError
 from integ_server.contract.running import Readiness
@@ -21,7 +21,7 @@ async def healthz() -> Envelope[Health]:
 
 
 @router.get("/readyz")
-async def readyz(backend: BackendDep) -> Envelope[Readiness]:
+async def readyz(backend: OpenedBackend) -> Envelope[Readiness]:
     """What the backend needs is there; otherwise a 503 whose `data` holds the same checks and says what to mend."""
     checks = await readiness.checks(backend)
     missing = [check for check in checks if check.state == "fail"]

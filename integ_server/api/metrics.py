@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from integ_server.api.deps import BackendDep
+from integ_server.api.deps import OpenedBackend
 from integ_server.contract.errors import AuthenticationError, NotFoundError, PermissionDeniedError
 from integ_server.metrics_access import CONTENT_TYPE, brings
 from integ_server.settings import LOOPBACK
@@ -14,7 +14,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(request: Request, backend: BackendDep) -> Response:
+async def metrics(request: Request, backend: OpenedBackend) -> Response:
     """
     For whoever brings INTEG_METRICS_TOKEN as a bearer token; without such a setting for this machine alone, and never through a proxy.
     """

@@ -20,6 +20,7 @@ from integ_server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from integ_server.metrics import Metrics
+    from integ_server.schema_gate import SchemaGate
     from integ_server.tracing import Tracing
 
 T = TypeVar("T")
@@ -85,6 +86,8 @@ class Backend:
     """None: nobody counts, as when it is embedded."""
     tracing: Tracing | None = None
     """None: nobody asked for traces."""
+    schema: SchemaGate | None = None
+    """None: the database was found to be in order before all else."""
 
     async def outside(self, call: Coroutine[Any, Any, T], meanwhile: Callable[[], Awaitable[object]] | None = None) -> T:
         """

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from integ_server.contract.errors import BackendUnreachableError, IntegError
+from integ_server.contract.errors import BackendUnreachableError, IntegError, IntegrityError, UsageError
 from integ_server.contract.running import Check
 from integ_server.migrations.upgrade import known_revisions
 from integ_server.models.account import Account
+from integ_server.schema_gate import SchemaGate
 from integ_server.services import access, presence
 from integ_server.services.backend import Backend
 
@@ -51,6 +52,8 @@ async def _looked_at(backend: Backend, name: str, look: Callable[[Backend], Awai
 
 
 async def _database(backend: Backend) -> Check:
+    if backend.schema is not None and not await backend.schema.look():
+        return _shut(backend.schema)
     async with backend.db.reading() as session:
         revision = str((await session.execute(text("SELECT version_num FROM alembic_version"))).scalar())
     newest = known_revisions()[-1]
@@ -58,6 +61,18 @@ async def _database(backend: Backend) -> Check:
         return Check(name="database", state="ok", found=f"schema {revision}")
     mend = "integ migrate" if revision in known_revisions() else "restart this process with the newer version"
     return Check(name="database", state="fail", found=f"schema {revision}, this version needs {newest}", mend=mend)
+
+
+def _shut(schema: SchemaGate) -> Check:
+    """What the gate found, without an address or a path."""
+    newest = known_revisions()[-1]
+    found, mend = "it does not answer", "check INTEG_DATABASE_URL and the database server"
+    if isinstance(schema.trouble, UsageError):
+        found, mend = f"its tables are missing, or older than this version needs ({newest})", "integ migrate"
+    elif isinstance(schema.trouble, IntegrityError):
+        found = f"it is of a newer version than {newest}, or none of Integ's"
+        mend = "restart this process with the newer version, or correct INTEG_DATABASE_URL"
+    return Check(name="database", state="fail", found=found, mend=mend)
 
 
 async def _redis(backend: Backend) -> Check:
@@ -82,6 +97,8 @@ async def _keys(backend: Backend) -> Check:
     """A key seals and opens, and opens what was stored last: else this is another backend's database."""
     if backend.vault.open(backend.vault.seal("ready", "readiness"), "readiness") != "ready":
         return Check(name="keys", state="fail", found="what is sealed does not open again")
+    if backend.schema is not None and not backend.schema.is_open:
+        return Check(name="keys", state="warn", found="nobody can tell without the database")
     newest = select(Account).where(Account.secret.is_not(None)).order_by(Account.id.desc()).limit(1)  # type: ignore[union-attr]
     async with backend.db.reading() as session:
         account = (await session.execute(newest)).scalar()

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 
 from integ_server import systemd
-from integ_server.contract.errors import BackendUnreachableError, BusyError, StorageError, UsageError
+from integ_server.contract.errors import IntegrityError, UsageError
 from integ_server.logs import install_logs
 from integ_server.metrics_door import open_metrics_door
 from integ_server.opening import open_backend
+from integ_server.schema_gate import SchemaGate
 from integ_server.services import jobs, presence
 from integ_server.services.backend import Backend
 from integ_server.services.queues import checked
@@ -25,7 +26,6 @@ from integ_server.worker.scheduler import open_scheduler
 _LOOK_EVERY_S = 0.2
 FINISH_WITHIN_S = 20.0
 """What runs when a worker is told to end; systemd and containers wait longer than that."""
-_LONGEST_PAUSE_S = 15.0
 _log = logging.getLogger("integ.worker")
 
 
@@ -37,7 +37,7 @@ async def run_worker(
     handed back after that; a second signal ends the process at once, and others find what it did. *queues* are those to take jobs
     from; empty: all. *ready* is called once jobs are taken.
 
-    A database or a Redis that is not there is waited for, at the start and later.
+    A database or a Redis that is not there is waited for, at the start and later, and so is `integ migrate`.
 
     Raises:
         UsageError: There is no Redis for the messages to come by, or no such queue.
@@ -66,16 +66,10 @@ async def run_worker(
 
 async def _opened_when_there(opened: AsyncExitStack, settings: ServerSettings, ending: asyncio.Event) -> Backend | None:
     """The backend, once its database answers and is of this version; None when the process is to end before that."""
-    pause_s = 0.5
-    while not ending.is_set():
-        try:
-            return await opened.enter_async_context(open_backend(settings))
-        except (BackendUnreachableError, StorageError, BusyError) as away:
-            _log.warning("the backend can't be opened yet, the next try is in %g s: %s", pause_s, away.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-    return None
+    schema = SchemaGate(settings.database_url)
+    if not await schema.wait(ending, give_up_on=IntegrityError):
+        return None
+    return await opened.enter_async_context(open_backend(settings, schema=schema))
 
 
 async def drain(settings: ServerSettings) -> None:

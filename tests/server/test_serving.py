@@ -95,11 +95,12 @@ def test_several_processes_need_a_redis_that_they_share(environ: dict[str, str])
     assert ended.returncode != 0 and "several processes share" in ended.stderr
 
 
-def test_what_keeps_it_from_starting_is_told_once_and_without_retries(environ: dict[str, str], tmp_path: Path) -> None:
-    old = f"sqlite+aiosqlite:///{tmp_path}/empty.db"
-    run = [sys.executable, "-c", _RUN, "0", "1"]
-    env = {**os.environ, **environ, "INTEG_DATABASE_URL": old}
-    ended = subprocess.run(run, env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+def test_what_keeps_it_from_starting_is_told_once_and_without_retries(environ: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        run = [sys.executable, "-c", _RUN, str(taken.getsockname()[1]), "1"]
+        env = {**os.environ, **environ}
+        ended = subprocess.run(run, env=env, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "UsageError" in ended.stderr and ended.stderr.count("Traceback") == 1
 
 

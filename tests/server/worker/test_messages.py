@@ -232,7 +232,7 @@ async def test_a_worker_waits_for_a_database_that_is_not_there_yet_and_ends_when
     try:
         assert worker.stderr is not None
         line = await asyncio.to_thread(worker.stderr.readline)
-        assert "can't be opened yet" in line
+        assert "waiting for the database" in line
         worker.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(worker.wait, 20) == 0
     finally:
