@@ -7,11 +7,12 @@ most `MOST_AT_ONCE` under way. Rows that another worker looks at are passed over
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, case, func, literal, or_, select, update
+from sqlalchemy import Integer, Select, bindparam, case, func, literal, literal_column, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, to_envelope
@@ -21,7 +22,7 @@ from integ_server.models.tables import jobs
 from integ_server.services import events, owner
 from integ_server.services.backend import Backend
 from integ_server.services.queues import Queue, turn
-from integ_server.services.rows import among
+from integ_server.services.rows import among, among_given, given
 
 MOST_AT_ONCE = 4
 """Jobs of one user under way, over all workers; two that are claimed at the same instant may make it one more."""
@@ -32,42 +33,59 @@ CALM_ATTEMPTS = 3
 LONGEST_CALM_S = 300
 _LOOKED_AT = 1_000
 """Of the line's beginning: however long it is, a look costs the same."""
+_GLANCED_AT = 100
+"""Before that: mostly it is enough."""
 _RELEASED_AT_ONCE = 200
+_OTHER_WAYS = ("enable_bitmapscan", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+_BY_INDEX = text("SELECT " + ", ".join(f"set_config('{way}', 'off', true)" for way in _OTHER_WAYS))
+"""
+For one transaction. How long the line is changes faster than PostgreSQL counts it: after a quiet hour it takes ten thousand waiting jobs
+for a few, and reads and sorts them all for each look, where the index has the first ones in order.
+"""
 
 
 async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> list[Job]:
     """Up to *most* jobs, at most one a user, which are this process's from now on; ask again until there are none."""
     now = datetime.now(UTC)
     async with backend.db.writing.begin() as session:
-        found = (await session.execute(_next(queues, now, most))).all()
+        dialect = session.get_bind().dialect.name
+        if dialect == "postgresql":
+            await session.execute(_BY_INDEX)
+        found = await _look(session, frozenset(queues), now, most)
         if not found:
             return []
         places = {row.id: at for at, row in enumerate(found)}
-        values: dict[str, Any] = {
-            "state": "running",
-            "owner": owner.this_process(),
-            "heartbeat_at": now,
-            "attempts": jobs.c.attempts + 1,
-            "started_at": func.coalesce(jobs.c.started_at, literal(now, Moment)),
-            "due_at": None,
-            "stage": "",
-            "done": 0,
-            "total": None,
-        }
-        begin = update(Job).where(among(session, jobs.c.id, list(places))).values(values).returning(Job)
-        begun = (await session.execute(begin, execution_options={"synchronize_session": False})).scalars().all()
-        await _send_to_the_back(session, sorted({row.user_id for row in found if row.user_id is not None}), now)
+        claimed = {"ids": given(dialect, list(places)), "me": owner.this_process(), "now": now}
+        unread: dict[str, Any] = {"synchronize_session": False}
+        begun = (await session.execute(_begin(dialect), claimed, execution_options=unread)).scalars().all()
+        users = sorted({row.user_id for row in found if row.user_id is not None})
+        if users:
+            turns = {f"behind_{each}": turn(each, now + timedelta(seconds=1)) for each in Queue}
+            await session.execute(_send_to_the_back(dialect), {"users": given(dialect, users), **turns})
         for job in begun:
-            events.job_changed(session, job.id)
+            events.job_stands(session, job)
     return sorted(begun, key=lambda job: places[job.id])
 
 
-def _next(queues: Collection[Queue], now: datetime, most: int) -> Select[Any]:
+async def _look(session: AsyncSession, queues: frozenset[Queue], now: datetime, most: int) -> Sequence[Any]:
+    """The next jobs and whose they are: mostly at the very beginning of the line; what many wait behind is looked past."""
+    found: Sequence[Any] = ()
+    for looked_at in (_GLANCED_AT, _LOOKED_AT):
+        if len(found) < most:
+            found = (await session.execute(_next(queues, looked_at), {"now": now, "most": most})).all()
+    return found
+
+
+@lru_cache
+def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
     facts = jobs.c.id, jobs.c.user_id, jobs.c.turn_at, jobs.c.created_at
-    waits = [jobs.c.state == "queued", jobs.c.owner.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)]
+    now = bindparam("now", type_=Moment)
+    waits = [jobs.c.state == literal_column("'queued'"), jobs.c.owner.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)]
     if len(queues) < len(Queue):
         waits.append(jobs.c.queue.in_(sorted(queues)))
-    line = select(*facts).where(*waits).order_by(jobs.c.turn_at, jobs.c.created_at, jobs.c.id).limit(_LOOKED_AT).subquery()
+    # How many are looked at is written out: PostgreSQL plans for that number, and does not sort the whole line.
+    first = literal_column(str(looked_at), Integer)
+    line = select(*facts).where(*waits).order_by(jobs.c.turn_at, jobs.c.created_at).limit(first).subquery()
     by_user = func.row_number().over(
         partition_by=func.coalesce(line.c.user_id, line.c.id), order_by=(line.c.turn_at, line.c.created_at, line.c.id)
     )
@@ -79,23 +97,43 @@ def _next(queues: Collection[Queue], now: datetime, most: int) -> Select[Any]:
         .join(ranked, ranked.c.id == jobs.c.id)
         .where(ranked.c.nth == 1, jobs.c.state == "queued", or_(jobs.c.user_id.is_(None), under_way < MOST_AT_ONCE))
         .order_by(jobs.c.turn_at, jobs.c.created_at, jobs.c.id)
-        .limit(most)
+        .limit(bindparam("most"))
         .with_for_update(skip_locked=True, of=jobs)
     )
 
 
-async def _send_to_the_back(session: AsyncSession, users: Sequence[str], now: datetime) -> None:
+@lru_cache
+def _begin(dialect: str) -> Any:
+    now = bindparam("now", type_=Moment)
+    values: dict[str, Any] = {
+        "state": "running",
+        "owner": bindparam("me"),
+        "heartbeat_at": now,
+        "attempts": jobs.c.attempts + 1,
+        "started_at": func.coalesce(jobs.c.started_at, now),
+        "due_at": None,
+        "stage": "",
+        "done": 0,
+        "total": None,
+    }
+    return update(Job).where(among_given(dialect, jobs.c.id, "ids")).values(values).returning(Job)
+
+
+@lru_cache
+def _send_to_the_back(dialect: str) -> Any:
     """What else the users have waiting comes after everybody who has asked by now; rows that somebody is at are left where they are."""
-    if not users:
-        return
-    waiting = select(jobs.c.id).where(jobs.c.state == "queued", among(session, jobs.c.user_id, users)).with_for_update(skip_locked=True)
-    behind = _turn_of_each(now + timedelta(seconds=1))
-    await session.execute(update(jobs).where(jobs.c.id.in_(waiting), jobs.c.turn_at < behind).values(turn_at=behind))
+    behind = _by_queue({each: bindparam(f"behind_{each}", type_=Moment) for each in Queue})
+    waits = jobs.c.state == literal_column("'queued'"), among_given(dialect, jobs.c.user_id, "users"), jobs.c.turn_at < behind
+    waiting = select(jobs.c.id).where(*waits).with_for_update(skip_locked=True)
+    return update(jobs).where(jobs.c.id.in_(waiting)).values(turn_at=behind)
 
 
 def _turn_of_each(asked_at: datetime) -> Any:
-    turns = {each.value: literal(turn(each, asked_at), Moment) for each in Queue}
-    return case(*((jobs.c.queue == name, moment) for name, moment in turns.items()), else_=turns[Queue.LATER])
+    return _by_queue({each: literal(turn(each, asked_at), Moment) for each in Queue})
+
+
+def _by_queue(turns: Mapping[Queue, Any]) -> Any:
+    return case(*((jobs.c.queue == each.value, turns[each]) for each in (Queue.NOW, Queue.SOON)), else_=turns[Queue.LATER])
 
 
 async def put_off(backend: Backend, job_id: str, stage: str, pause_s: float) -> None:

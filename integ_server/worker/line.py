@@ -33,6 +33,7 @@ class Line:
         self._queues = queues
         self._loop = asyncio.get_running_loop()
         self._something = asyncio.Event()
+        self._room_again = asyncio.Event()
         self._is_told = False
         self._closed = False
 
@@ -47,6 +48,7 @@ class Line:
         """Begin nothing more."""
         self._closed = True
         self._something.set()
+        self._room_again.set()
 
     async def run(self) -> None:
         """Until `close`; a database that is away is waited for."""
@@ -54,6 +56,7 @@ class Line:
         pause_s = 0.0
         while not self._closed:
             self._something.clear()
+            self._room_again.clear()
             self._is_told = False
             try:
                 if self._loop.time() >= orphans_at:
@@ -68,16 +71,21 @@ class Line:
             if pause_s:
                 pause_s = 0.0
                 _log.warning("the line of jobs can be read again")
-            if not began:
+            if began is None:
+                await self._wait_for(self._room_again)
+            elif not began:
                 await asyncio.sleep(_AGAIN_AFTER_S)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._something.wait(), LOOK_EVERY_S * (0.75 + random.random() / 2))
+                await self._wait_for(self._something)
 
-    async def _begin(self) -> int:
-        """Fill the room; how many were begun, so that 0 says to wait."""
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), LOOK_EVERY_S * (0.75 + random.random() / 2))
+
+    async def _begin(self) -> int | None:
+        """Fill the room; how many were begun, and None when there is no room."""
         free = self._room - self._runner.at_work
         if free <= 0:
-            return 0
+            return None
         claimed = await claims.claim_next(self._backend, self._queues, free)
         for job in claimed:
             self._runner.start(job, self._ended)
@@ -85,3 +93,4 @@ class Line:
 
     def _ended(self) -> None:
         self._something.set()
+        self._room_again.set()
