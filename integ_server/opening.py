@@ -18,6 +18,7 @@ from integ_server.providers import providers
 from integ_server.providers.base import GameProvider, ProviderConfig
 from integ_server.services import events, library
 from integ_server.services.backend import LOCAL_USER, Backend
+from integ_server.services.endings import open_endings
 from integ_server.services.event_hub import open_hub
 from integ_server.services.rates import Rates
 from integ_server.settings import ServerSettings
@@ -68,9 +69,9 @@ async def open_backend(
         events.tell_through(db, hub)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
         rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
-        yield Backend(
-            settings, db, cache, vault, Signer(settings), found, http, hub, rates, metrics=metrics, tracing=tracing, schema=schema
-        )
+        endings = await opened.enter_async_context(open_endings(db))
+        signer = Signer(settings)
+        yield Backend(settings, db, cache, vault, signer, found, http, hub, rates, endings, metrics=metrics, tracing=tracing, schema=schema)
 
 
 def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:

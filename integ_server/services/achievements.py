@@ -84,8 +84,7 @@ async def read_played(backend: Backend, job: Job) -> None:
                 raise
             except IntegError:
                 continue  # private, or an odd answer about this one game; asked again when it is looked at
-    async with backend.db.writing.begin() as session:
-        await job_service.finish(session, job.id)
+    await backend.endings.done(job.id)
 
 
 async def _owning(session: AsyncSession, user_id: str, key: str) -> list[int]:

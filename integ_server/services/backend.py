@@ -21,6 +21,7 @@ from integ_server.settings import ServerSettings
 if TYPE_CHECKING:
     from integ_server.metrics import Metrics
     from integ_server.schema_gate import SchemaGate
+    from integ_server.services.endings import Endings
     from integ_server.tracing import Tracing
 
 T = TypeVar("T")
@@ -79,6 +80,7 @@ class Backend:
     """The way outside, for original addresses."""
     events: EventHub
     rates: Rates
+    endings: Endings
     send: Callable[[str, str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its queue, its id, and in how many seconds."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

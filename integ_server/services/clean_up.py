@@ -48,8 +48,7 @@ async def clean_up(backend: Backend, job: Job) -> None:
             if found < BATCH:
                 break
     await proton_mirror.prune(backend)
-    async with backend.db.writing.begin() as session:
-        await job_service.finish(session, job.id)
+    await backend.endings.done(job.id)
 
 
 async def _old_jobs(session: AsyncSession, now: datetime) -> int:

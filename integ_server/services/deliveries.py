@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from integ_server.contract.webhooks import WebhookEvent
 from integ_server.models.tables import webhook_deliveries as deliveries
 from integ_server.models.tables import webhooks
 from integ_server.services.backend import Backend
+from integ_server.services.rows import among_given, given
 from integ_server.upstream import user_agent
 
 PAUSES_S = (5, 30, 120, 600, 3_600, 4 * 3_600, 18 * 3_600)
@@ -93,15 +95,21 @@ def note(session: Session, events: Iterable[tuple[str | None, EventName, Mapping
             told.setdefault(user_id, []).append((name.value, data))
     if not told:
         return
-    waiting = select(func.count()).where(deliveries.c.webhook_id == webhooks.c.id, deliveries.c.state == "waiting").scalar_subquery()
-    query = select(webhooks.c.id, webhooks.c.user_id, webhooks.c.events, waiting.label("waiting"))
+    dialect = session.get_bind().dialect.name
     rows = []
-    for webhook in session.execute(query.where(webhooks.c.user_id.in_(list(told)), webhooks.c.disabled_at.is_(None))):
+    for webhook in session.execute(_webhooks_of(dialect), {"users": given(dialect, list(told))}):
         wanted = [(name, data) for name, data in told[webhook.user_id] if not webhook.events or name in webhook.events]
         room = max(0, MOST_WAITING - webhook.waiting)
         rows += [row_of(webhook.id, name, payload_of(name, data)) for name, data in wanted[:room]]
     if rows:
         session.execute(deliveries.insert(), rows)
+
+
+@lru_cache
+def _webhooks_of(dialect: str) -> Any:
+    waiting = select(func.count()).where(deliveries.c.webhook_id == webhooks.c.id, deliveries.c.state == "waiting").scalar_subquery()
+    query = select(webhooks.c.id, webhooks.c.user_id, webhooks.c.events, waiting.label("waiting"))
+    return query.where(among_given(dialect, webhooks.c.user_id, "users"), webhooks.c.disabled_at.is_(None))
 
 
 async def deliver_due(backend: Backend, sender: CallbackSender | None = None, ending: asyncio.Event | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import event, select
@@ -15,10 +16,12 @@ from integ_server.db import Database
 from integ_server.models.tables import jobs
 from integ_server.services import deliveries
 from integ_server.services.event_hub import EventHub
+from integ_server.services.rows import among_given, given
 
 MOST_KEYS = 50
 _HUB, _NOTED = "integ.events", "integ.noted"
-_JOB = select(jobs.c.user_id, jobs.c.id, jobs.c.kind, jobs.c.provider, jobs.c.state, jobs.c.stage, jobs.c.done, jobs.c.total)
+OF_A_JOB = (jobs.c.user_id, jobs.c.id, jobs.c.kind, jobs.c.provider, jobs.c.state, jobs.c.stage, jobs.c.done, jobs.c.total)
+"""What is told of it, and whom."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,11 @@ def library_changed(session: AsyncSession, user_id: str, revision: int) -> None:
 def job_changed(session: AsyncSession, job_id: str) -> None:
     """Told as its row stands at the commit."""
     _noted(session).job_ids[job_id] = None
+
+
+def job_stands(session: AsyncSession, row: Any) -> None:
+    """Told as *row* says, which has the columns `OF_A_JOB`; the backend's own work is nobody's news."""
+    _note_job(_noted(session), row)
 
 
 def account_changed(session: AsyncSession, user_id: str, provider: str, account: str, state: str) -> None:
@@ -70,6 +78,17 @@ def _noted(session: AsyncSession) -> _Noted:
     return noted
 
 
+def _note_job(noted: _Noted, row: Any) -> None:
+    if row.user_id is not None:
+        told = JobChanged.model_validate({name: getattr(row, name) for name in JobChanged.model_fields})
+        noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
+
+
+@lru_cache
+def _jobs(dialect: str) -> Any:
+    return select(*OF_A_JOB).where(among_given(dialect, jobs.c.id, "ids"))
+
+
 def _complete(session: Session) -> None:
     """With the last of the transaction's statements: read how the jobs stand, and write down what webhooks are to hear."""
     if session.in_nested_transaction():
@@ -77,10 +96,9 @@ def _complete(session: Session) -> None:
     noted: _Noted = session.info[_NOTED]
     if noted.job_ids:
         session.flush()
-        of_users = jobs.c.user_id.is_not(None)  # the backend's own work is nobody's news
-        for row in session.execute(_JOB.where(jobs.c.id.in_(list(noted.job_ids)), of_users)):
-            told = JobChanged.model_validate(row._mapping)
-            noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = told.model_dump(mode="json")
+        dialect = session.get_bind().dialect.name
+        for row in session.execute(_jobs(dialect), {"ids": given(dialect, list(noted.job_ids))}):
+            _note_job(noted, row)
         noted.job_ids.clear()
     deliveries.note(session, ((user_id, name, data) for (user_id, name, _), data in noted.events.items()))
 

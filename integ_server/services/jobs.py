@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import CursorResult, select, update
@@ -18,21 +18,13 @@ from integ_server.models.job import Job
 from integ_server.models.tables import jobs
 from integ_server.services import claims, events, owner
 from integ_server.services.backend import Backend
+from integ_server.services.endings import CancelledError, ClaimLostError, forget_old
 from integ_server.services.queues import PATIENCE, Queue, queue_of, turn
 from integ_server.services.rows import insert_or_skip
 
-KEPT_FOR = timedelta(days=7)
 _UNFINISHED = ("queued", "running")
 _LOOKED_AT = 200
 _TRIES = 10
-
-
-class ClaimLostError(Exception):
-    """Another process took the job over; what this one did must not be stored."""
-
-
-class CancelledError(ClaimLostError):
-    """The user wants the job no more; what was done of it must not be stored."""
 
 
 async def begin(
@@ -212,15 +204,15 @@ async def hold(session: AsyncSession, job_id: str, stage: str) -> None:
 
 async def finish(session: AsyncSession, job_id: str, counts: SyncCounts | None = None) -> None:
     """
+    The job is done with what *session* holds. `Backend.endings` is for one that has nothing more to store.
+
     Raises:
         ClaimLostError: Another process took the job over, or nobody wants it any more (CancelledError).
     """
     told = counts.model_dump() if counts else None
     await _change(session, job_id, state="done", stage="", counts=told, error=None, finished_at=datetime.now(UTC))
     events.job_changed(session, job_id)
-    if session.get_bind().dialect.name == "sqlite":  # a backend that serves has a time for cleaning up
-        cutoff = datetime.now(UTC) - KEPT_FOR
-        await session.execute(jobs.delete().where(jobs.c.finished_at < cutoff))
+    await forget_old(session, datetime.now(UTC))
 
 
 async def fail(backend: Backend, job_id: str, error: IntegError) -> None:

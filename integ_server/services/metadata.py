@@ -52,8 +52,7 @@ async def read_due(backend: Backend, job: Job) -> None:
             done += len(ids)
             if failures >= MOST_FAILURES and error is not None:
                 raise error
-    async with backend.db.writing.begin() as session:
-        await job_service.finish(session, job.id)
+    await backend.endings.done(job.id)
 
 
 async def _ask(store: ReadsMetadata, ids: Sequence[str]) -> tuple[list[GameMetadata], ProviderUnavailableError | None]:

@@ -48,8 +48,7 @@ async def read_feeds(backend: Backend, job: Job) -> None:
             await job_service.hold(session, job.id, "writing")
             count = await _store(session, family, pages, is_whole=is_whole)
         await _remember_pages(backend, family, pages, count)
-    async with backend.db.writing.begin() as session:
-        await job_service.finish(session, job.id)
+    await backend.endings.done(job.id)
 
 
 async def versions(

@@ -45,6 +45,18 @@ def among_on(dialect: str, column: ColumnElement[Any], values: Sequence[str]) ->
     return column.in_(select(func.json_each(json.dumps(values)).table_valued("value").c.value))
 
 
+def among_given(dialect: str, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """`among`, for a statement that is built once: the values come as its parameter *name*, as `given` makes it."""
+    if dialect == "postgresql":
+        return column == func.any(bindparam(name, type_=postgresql.ARRAY(String)))
+    return column.in_(select(func.json_each(bindparam(name, type_=String)).table_valued("value").c.value))
+
+
+def given(dialect: str, values: Sequence[str]) -> Any:
+    """*values* as one parameter."""
+    return list(values) if dialect == "postgresql" else json.dumps(list(values))
+
+
 def insert_or_skip(session: AsyncSession, table: Table) -> Insert:
     """An INSERT that leaves out rows which are there already."""
     if session.get_bind().dialect.name == "postgresql":

@@ -20,6 +20,7 @@ from integ_server.db import storage_error
 from integ_server.models.job import Job
 from integ_server.services import achievements, claims, clean_up, jobs, metadata, proton_catalogue, proton_mirror, sync
 from integ_server.services.backend import Backend, StoppingError
+from integ_server.services.endings import CancelledError, ClaimLostError
 
 BEAT_EVERY_S = 10.0
 LONGEST_IN_LINE_S = 6 * 3600.0
@@ -176,10 +177,10 @@ class Runner:
             return "queued"
         except asyncio.CancelledError:
             pass  # out of here first: while the exception lives, so may a transaction that holds the lock
-        except jobs.CancelledError:
+        except CancelledError:
             await self._written(lambda: jobs.end_cancelled(backend, job.id))
             return "cancelled"
-        except jobs.ClaimLostError:
+        except ClaimLostError:
             _log.info("job %s was taken over by another process", job.id)
             return "dropped"
         except BackendUnreachableError as away:

@@ -22,6 +22,7 @@ from integ_server.models.tables import jobs as jobs_table
 from integ_server.models.tables import users
 from integ_server.services import claims, jobs, sync
 from integ_server.services.backend import Backend
+from integ_server.services.endings import CancelledError
 from integ_server.services.queues import Queue
 from tests.fakes import Shelf, fake_store, owned
 from tests.server.conftest import OpenPlayer, Player
@@ -212,7 +213,7 @@ async def test_a_running_job_is_cancelled_at_its_next_step_and_the_library_stays
             assert (await jobs.cancel(backend, session, player.user, job_id)).state is JobState.RUNNING
 
     shelf.before_list = cancel
-    with pytest.raises(jobs.CancelledError):
+    with pytest.raises(CancelledError):
         await sync.pull_account(backend, job)
     await jobs.end_cancelled(backend, job_id)
     assert (await _row(backend, job_id)).state == "cancelled"

@@ -10,6 +10,7 @@ from integ_server.contract.types import TitleDetails
 from integ_server.models.tables import games
 from integ_server.providers.base import GameMetadata
 from integ_server.services import jobs
+from integ_server.services.endings import ClaimLostError
 from tests.fakes import Shelf, fake_store, owned, told
 from tests.server.conftest import OpenPlayer, Player
 
@@ -167,6 +168,6 @@ async def test_a_metadata_job_taken_over_by_another_process_stores_nothing_more(
     await jobs.hand_back(player.backend, job_id)
     from integ_server.services import metadata
 
-    with pytest.raises(jobs.ClaimLostError):
+    with pytest.raises(ClaimLostError):
         await metadata.read_due(player.backend, job)
     assert (await player.everything()).titles[0].year is None

@@ -19,6 +19,7 @@ from integ_server.contract.errors import (
 from integ_server.contract.types import AccountState
 from integ_server.models.tables import games, library_entries, titles
 from integ_server.services import accounts, jobs, sync
+from integ_server.services.endings import ClaimLostError
 from tests.fakes import Shelf, fake_store, owned
 from tests.server.conftest import OpenPlayer, Player, player_on
 
@@ -285,7 +286,7 @@ async def test_a_job_that_was_taken_over_stores_nothing(open_player: OpenPlayer)
         await jobs.hand_back(player.backend, job_id)
 
     shelf.before_list = somebody_else_takes_it
-    with pytest.raises(jobs.ClaimLostError):
+    with pytest.raises(ClaimLostError):
         await sync.pull_account(player.backend, job)
     assert (await player.changes()).releases == []
 
