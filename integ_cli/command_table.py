@@ -77,6 +77,8 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
                 "path": Entry("settings:path", "Print where the settings file is"),
             },
         ),
+        "export": Entry("state:export", "Write everything out: what you decided, this machine's settings"),
+        "apply": Entry("state:apply", "Bring a declared state about, such as an export"),
         "demo": Entry("demo:demo", "Try it all in a sandbox, without any account"),
     },
     BACKEND: {

@@ -66,6 +66,7 @@ complete -c integ -f -a '(__integ_complete)'
 complete -c integ -l path -r -F
 complete -c integ -l dir -r -F
 complete -c integ -l exe -r -F
+complete -c integ -n '__fish_seen_subcommand_from export apply' -F
 """,
 }
 

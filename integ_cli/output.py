@@ -40,7 +40,7 @@ class Output:
     def result(self, schema: str, data: object, *paragraphs: str) -> None:
         """End a command well: *data* as the envelope of `integ/`*schema*, or *paragraphs* for people."""
         if self.as_json:
-            self.result_json(schema, _dumps(data))
+            self.result_json(schema, dumps(data))
             return
         for paragraph in paragraphs:
             self.text(paragraph)
@@ -94,7 +94,7 @@ class Output:
             if self._events_are_lost:
                 return
             try:
-                _write_json(_dumps(known))
+                _write_json(dumps(known))
             except OSError:  # raised from here it would end in the middle of whoever reports, an event loop's callback among them
                 self._events_are_lost = True
 
@@ -150,13 +150,13 @@ class Output:
         if error.hint:
             self._aside(f"hint: {safe(error.hint)}")
         if self.as_json:
-            self._document(_dumps({"schema": "integ/error@1", **to_envelope(error)}))
+            self._document(dumps({"schema": "integ/error@1", **to_envelope(error)}))
 
     def failure_named(self, name: str, message: str) -> None:
         """The envelope of an end that is no IntegError: an interruption, a bug."""
         if self.as_json:
             known = {"status": "error", "error": name, "message": message, "hint": "", "timestamp": utc_now_text()}
-            self._document(_dumps({"schema": "integ/error@1", **known}))
+            self._document(dumps({"schema": "integ/error@1", **known}))
 
     def interrupted(self) -> None:
         self._aside("interrupted")
@@ -242,6 +242,22 @@ def read_stdin_secret(what: str) -> str:
     return text
 
 
+def read_stdin(most: int) -> str:
+    """
+    All of stdin.
+
+    Raises:
+        UsageError: It is no text, or longer than *most* characters.
+    """
+    try:
+        text = sys.stdin.read(most + 1)
+    except UnicodeDecodeError as error:
+        raise UsageError("what stdin holds is no UTF-8 text") from error
+    if len(text) > most:
+        raise UsageError("what stdin holds is too long")
+    return text
+
+
 def _candidates(error: IntegError) -> list[dict[str, Any]]:
     found = (error.data or {}).get("candidates", [])
     return [each for each in found if isinstance(each, dict) and {"key", "title"} <= each.keys()]
@@ -263,7 +279,8 @@ def _said(progress: Progress) -> str:
     return safe(f"{text} ({size(progress.total_bytes)})" if progress.total_bytes else text)
 
 
-def _dumps(value: object) -> str:
+def dumps(value: object) -> str:
+    """*value* as JSON in one line."""
     import json
 
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)

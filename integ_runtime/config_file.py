@@ -38,7 +38,7 @@ def write_setting(config_file: Path, name: str, value: str) -> None:
                 document[name] = [each for each in value.split(":") if each] if name == "library_dirs" else value
             else:
                 document.pop(name, None)
-            _replace(target, tomlkit.dumps(document))
+            replace_file(target, tomlkit.dumps(document))
     except TOMLKitError as error:
         raise UsageError(f"{config_file} is not TOML: {error}", hint=f"mend or remove {config_file}") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -55,7 +55,8 @@ def _alone(target: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _replace(target: Path, text: str) -> None:
+def replace_file(target: Path, text: str) -> None:
+    """Put *text* in the place of *target* in one step, on the disk before it returns, readable by its owner alone."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ class Organising:
         self._lock = queue.with_name(f".{queue.name}.lock")
         self._unread: list[Decision] = []
         """Sent from the queue, but what became of it was not read yet."""
+        self._reads_later = self._sent_unread = False
         self._away_until = 0.0
 
     async def decide(self, titles: Sequence[TitleRow], wishes: Mapping[str, Any]) -> bool:
@@ -90,6 +92,17 @@ class Organising:
         """Take *game*, a release's key or a title's id, out of its title, or put it back; False when that waits for the backend."""
         return await self._do_all([("POST", "/games/split", {"game": game, "undo": undo})])
 
+    @asynccontextmanager
+    async def reading_once(self) -> AsyncIterator[None]:
+        """For many decisions, one after the other: what became of them is read into the library at the end."""
+        self._reads_later = True
+        try:
+            yield
+        finally:
+            self._reads_later = False
+            if self._sent_unread:
+                await self._read_again()
+
     async def send_waiting(self) -> int:
         """
         Send what was written down; answers how many the backend took. What it refuses is logged and dropped.
@@ -116,7 +129,8 @@ class Organising:
             for request in requests:
                 sent += await self._do(*request, kept=_KEPT if even_signed_out else _AWAY)
         finally:
-            if sent:
+            self._sent_unread = self._sent_unread or bool(sent)
+            if sent and not self._reads_later:
                 await self._read_again()
         return sent == len(requests)
 
@@ -185,4 +199,5 @@ class Organising:
             _log.info("what became of it is read later: %s", error.message)
             return
         self._unread.clear()
+        self._sent_unread = False
         await self._show()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from integ_runtime.organising import Organising
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.session_store import SessionStore
+    from integ_runtime.state.apply import ApplyOutcome
+    from integ_runtime.state.document import DeclaredState
     from integ_runtime.steam.library import SteamFiles
     from integ_runtime.syncing import SyncOutcome
 
@@ -177,6 +179,24 @@ class Runtime:
         from integ_runtime.local import refresh_local
 
         return await asyncio.to_thread(refresh_local, self.paths, dict(os.environ))
+
+    async def set_setting(self, name: str, value: str) -> None:
+        """Write one setting into the file, as text the way the environment would hold it; see `config_file.write_setting`."""
+        from integ_runtime.config_file import write_setting
+
+        await asyncio.to_thread(write_setting, self.paths.config_file, name, value)
+
+    async def export(self) -> dict[str, Any]:
+        """Everything out again; see `state.export.export`."""
+        from integ_runtime.state.export import export
+
+        return await export(self)
+
+    async def apply(self, state: DeclaredState, *, dry_run: bool = False, report: Report = unheard) -> ApplyOutcome:
+        """Bring *state* about; see `state.apply.apply`."""
+        from integ_runtime.state.apply import apply
+
+        return await apply(self, state, dry_run=dry_run, report=report)
 
     async def status(self) -> dict[str, Any]:
         """As `integ status --json` prints it."""

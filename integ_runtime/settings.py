@@ -64,9 +64,9 @@ _RUNNERS = {"auto", "umu", "runtime", "bare"}
 _REFUSE_OR_ALLOW = {"refuse", "allow"}
 
 
-def read_settings(environ: Mapping[str, str] = os.environ) -> RuntimeSettings:
+def read_settings(environ: Mapping[str, str] = os.environ, declared: Mapping[str, Any] | None = None) -> RuntimeSettings:
     """
-    The settings in force.
+    The settings in force, or those that would be with *declared* written over what `config.toml` holds.
 
     Raises:
         UsageError: A value makes no sense; the message names the setting and where it stands.
@@ -74,6 +74,10 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> RuntimeSettings:
     paths = read_paths(environ)
     values: dict[str, Any] = {}
     written = read_config_file(paths.config_file)
+    for name, value in (declared or {}).items():
+        written[name] = value
+        if value is None or value == "":
+            del written[name]
     for name in SETTING_NAMES:
         raw, where = _raw_value(name, environ, written, paths.config_file)
         if raw is not None:

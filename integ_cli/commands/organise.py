@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ from typer import Argument, Option
 
 from integ_cli import session
 from integ_cli.context import output
-from integ_cli.output import Output
+from integ_cli.output import Output, read_stdin
 from integ_cli.traits import command
 from integ_server.contract.errors import UsageError
 
@@ -78,7 +77,7 @@ def note(
             out.result("note", {"items": [_item(title, notes=before)], "queued": False}, "Nothing is changed.")
             return
     else:
-        wanted = (sys.stdin.read(_LONGEST_INPUT) if text == "-" else text or "").strip()
+        wanted = (read_stdin(_LONGEST_INPUT) if text == "-" else text or "").strip()
         if not wanted and not off:
             raise UsageError("there is nothing to note: --off takes a note away", hint='integ note GAME "TEXT"')
 

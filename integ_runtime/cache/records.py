@@ -82,3 +82,22 @@ class LaunchWishes:
     """When this machine heard of that choice, or of its end; None: of none."""
     launch_options: str | None = None
     """What the player adds to the game's command line, quoted as for a shell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What the player decided about one release and the title it is in."""
+
+    key: str
+    title_id: str
+    title: str
+    favourite: bool
+    hidden: bool
+    tags: tuple[str, ...]
+    notes: str
+    proton: str | None
+    launch_options: str | None
+    speaks_for_title: bool
+    """True for one release of each title."""
+    is_loose: bool = False
+    """No store tells of it."""

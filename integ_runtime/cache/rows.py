@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from integ_runtime.cache.query import LibraryQuery, order_of, where_of
-from integ_runtime.cache.records import LaunchWishes, ReleaseRow, TitleRow
+from integ_runtime.cache.records import Decided, LaunchWishes, ReleaseRow, TitleRow
 from integ_runtime.cache.schema import fold, open_reader
 from integ_server.contract.errors import AmbiguousError, GameNotFoundError
 
@@ -125,6 +125,42 @@ def proton_choices(cache_db: Path) -> dict[str, tuple[str | None, str]]:
     with _reading(cache_db) as base:
         ask = "SELECT key, chosen_proton, chosen_at FROM releases WHERE chosen_at IS NOT NULL ORDER BY key"
         return {key: (proton, at) for key, proton, at in base.execute(ask)} if base else {}
+
+
+def decided(cache_db: Path, more: Collection[str] = ()) -> list[Decided]:
+    """
+    What the player decided: a row for each title that is not as usual, one for each further release that is not, and for those of *more*,
+    by key; then those about games that no store told of.
+    """
+    told = (
+        "SELECT r.key, t.id, t.title, t.favourite, t.hidden, t.tags, t.notes, r.chosen_proton, r.launch_options"
+        " FROM releases r JOIN titles t ON t.id = r.title_id WHERE r.key IN (SELECT key FROM store_releases) AND (t.favourite OR t.hidden"
+        " OR t.tags != '[]' OR t.notes != '' OR r.chosen_proton IS NOT NULL OR r.launch_options IS NOT NULL OR r.key IN"
+        " (SELECT value FROM json_each(?))) ORDER BY t.id, r.provider, r.key"
+    )
+    loose = "SELECT key, '', '', favourite, hidden, tags, notes, chosen_proton, launch_options FROM loose ORDER BY key"
+    with _reading(cache_db) as base:
+        if base is None:
+            return []
+        firsts = dict(base.execute("SELECT title_id, min(provider || ' ' || key) FROM releases GROUP BY title_id"))
+        of_stores = [
+            _decided(row, speaks_for_title=firsts[row[1]].partition(" ")[2] == row[0])
+            for row in base.execute(told, (json.dumps(list(more)),))
+        ]
+        return [*of_stores, *(_decided(row, speaks_for_title=True, is_loose=True) for row in base.execute(loose))]
+
+
+def _decided(row: tuple[Any, ...], *, speaks_for_title: bool, is_loose: bool = False) -> Decided:
+    key, title_id, title, favourite, hidden, tags, notes, proton, options = row
+    facts = (bool(favourite), bool(hidden), tuple(json.loads(tags)), notes)
+    return Decided(key, title_id, title, *facts, proton, options, speaks_for_title, is_loose)
+
+
+def places(cache_db: Path) -> dict[str, str]:
+    """The title of every release that a store told of and that is no add-on."""
+    with _reading(cache_db) as base:
+        ask = "SELECT key, title_id FROM releases WHERE key IN (SELECT key FROM store_releases) ORDER BY key"
+        return dict(base.execute(ask).fetchall()) if base else {}
 
 
 def details(cache_db: Path, title_id: str) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from integ_runtime.cache import rows, told
 from integ_runtime.cache.merge import merge
 from integ_runtime.cache.query import LibraryQuery
-from integ_runtime.cache.records import LaunchWishes, LocalFact, ReleaseRow, TitleRow, Waiting
+from integ_runtime.cache.records import Decided, LaunchWishes, LocalFact, ReleaseRow, TitleRow, Waiting
 from integ_runtime.cache.schema import open_writer
 from integ_server.contract.errors import GameNotFoundError, IntegError, StorageError
 
@@ -64,6 +64,14 @@ class LibraryCache:
     async def proton_choices(self) -> dict[str, tuple[str | None, str]]:
         """As `rows.proton_choices`."""
         return await _in_thread(rows.proton_choices, self._file)
+
+    async def decided(self, more: Collection[str] = ()) -> list[Decided]:
+        """As `rows.decided`."""
+        return await _in_thread(rows.decided, self._file, more)
+
+    async def places(self) -> dict[str, str]:
+        """The title of every release that a store told of and that is no add-on."""
+        return await _in_thread(rows.places, self._file)
 
     async def preferences(self) -> dict[str, Any]:
         """The fields of `UserPreferences` that follow the player to every device; those without a wish are left out."""

@@ -38,6 +38,7 @@ from integ_server.contract.types import (
     UserInfo,
     Wire,
 )
+from integ_server.contract.user_data import UserExport
 
 T = TypeVar("T")
 _MOST_VERSIONS = 10_000
@@ -130,6 +131,10 @@ class ApiClient:
     async def change(self, method: str, path: str, body: dict[str, Any], *, key: str) -> None:
         """A decision about games, which may be sent again with the same *key* and is done once."""
         await self._ask(dict[str, Any], method, quote(path, safe="/:"), body, key=key)
+
+    async def export(self) -> UserExport:
+        """Every row that is the user's, by table, without secrets."""
+        return await self._ask(UserExport, "GET", "/users/me/export")
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens at a backend for many, as it happens; one in this process tells nothing."""

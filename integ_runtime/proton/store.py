@@ -166,7 +166,7 @@ class ProtonStore:
 
         build = await self._get(version)
         if game is not None:
-            return UsedBuild(build, queued=await self._choose(game, build.version))
+            return UsedBuild(build, queued=await self.choose(game, build.version))
         await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, build.version)
         await self.mark_used(build)
         return UsedBuild(build, queued=False)
@@ -193,10 +193,14 @@ class ProtonStore:
         return await self._choices.read(key)
 
     async def forget_choice(self, key: str) -> bool:
-        """Let the game *key* use the default again; True when other devices hear of it later."""
-        return await self._choose(key, None)
+        """As `choose` with None."""
+        return await self.choose(key, None)
 
-    async def _choose(self, key: str, version: str | None) -> bool:
+    async def choose(self, key: str, version: str | None) -> bool:
+        """
+        Set the game *key* to *version*, installed or not, or None to the default, here and on other devices; True when those hear of it
+        later.
+        """
         await self._choices.write(key, version)
         return self._tell is not None and not await self._tell(key, version)
 
@@ -214,7 +218,7 @@ class ProtonStore:
             raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
         from integ_runtime.proton.install import LOCK, clean_up, remove_tree
 
-        users = [] if force else (await self._users()).get(build.version, [])
+        users = [] if force else (await self.choices()).get(build.version, [])
 
         def away() -> None:
             if not force:
@@ -269,7 +273,7 @@ class ProtonStore:
 
     async def list_items(self) -> list[dict[str, Any]]:
         """The items of `integ proton list`."""
-        default, users = await self.default(), await self._users()
+        default, users = await self.default(), await self.choices()
 
         def items() -> list[dict[str, Any]]:
             return [
@@ -324,12 +328,16 @@ class ProtonStore:
             raise _not_installed(version.strip())
         return build
 
-    async def _users(self) -> dict[str, list[str]]:
+    async def name_of(self, version: str) -> str:
+        """What *version* is called once it is installed; as it stands when it is not."""
+        build = await self._find(version)
+        return build.version if build is not None else version
+
+    async def choices(self) -> dict[str, list[str]]:
         """The games that are set to each version, whatever the version was called when it was chosen."""
         users: dict[str, list[str]] = {}
         for version, keys in (await self._choices.users()).items():
-            build = await self._find(version)
-            users.setdefault(build.version if build is not None else version, []).extend(keys)
+            users.setdefault(await self.name_of(version), []).extend(keys)
         return {version: sorted(keys) for version, keys in users.items()}
 
     def _releases(self) -> Releases:

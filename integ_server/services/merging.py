@@ -72,7 +72,7 @@ async def split(session: AsyncSession, user_id: str, game: str) -> Arranged:
         apart_again = {key: base for key in inside if (base := shelf.base(key)) != title_id}
         if not apart_again:
             listed = [{"key": each, "title": each} for each in inside]
-            raise AmbiguousError("which of its releases?", hint=f"name it: {inside[0]}", data={"candidates": listed})
+            raise AmbiguousError("which of its releases?", hint=f"integ split {inside[0]}", data={"candidates": listed})
         _send(shelf, apart_again)
     else:
         await _part(session, shelf, game, title_id, inside)

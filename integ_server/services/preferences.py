@@ -138,7 +138,7 @@ def _title_facts(wishes: GameWishes, known: decisions.Together, now: datetime) -
         kept = [each for each in ([_tag(tag) for tag in wishes.tags] if "tags" in given else known.tags) if each.casefold() not in gone]
         facts["tags"] = decisions.joined_tags(kept, [_tag(each) for each in wishes.add_tags])
         if len(facts["tags"]) > MOST_TAGS:
-            raise UsageError(f"a game takes {MOST_TAGS} tags at most", hint="take some off")
+            raise UsageError(f"a game takes {MOST_TAGS} tags at most", hint="integ tag GAME TAG --off")
     return facts
 
 
@@ -151,7 +151,8 @@ def _release_facts(wishes: GameWishes) -> dict[str, Any]:
         try:
             shlex.split(options)
         except ValueError as error:
-            raise UsageError(f"the launch options can't be read: {str(error).lower()}", hint="close every quote") from error
+            told = f"the launch options can't be read: {str(error).lower()}"
+            raise UsageError(told, hint="close every quote, then integ apply FILE") from error
         facts["launch_options"] = options or None
     return facts
 
@@ -159,7 +160,7 @@ def _release_facts(wishes: GameWishes) -> dict[str, Any]:
 def _tag(text: str) -> str:
     tag = clean_name(text)
     if not tag:
-        raise UsageError("a tag needs a character that can be seen", hint="write a word")
+        raise UsageError("a tag needs a character that can be seen", hint="integ tag GAME TAG")
     return tag
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import utc_now_text
 from integ_server.contract.user_data import UserDeleted
-from integ_server.models.tables import accounts, games, metadata, users
+from integ_server.models.tables import accounts, games, metadata, title_choices, users
 from integ_server.services.backend import Backend
 
 WITHHELD: dict[str, set[str]] = {
@@ -96,6 +96,8 @@ async def _pages(backend: Backend, table: Table, user_id: str) -> AsyncIterator[
     query = select(*columns)
     if "game_key" in table.c:
         query = query.outerjoin(games, games.c.key == table.c.game_key).add_columns(games.c.name.label("game"))
+    if table is title_choices:  # a merge is told from what is together anyway by where the stores have it
+        query = query.add_columns(games.c.title_id.label("stores_title_id"))
     query = query.where(_is_of(table, user_id)).order_by(*keys).limit(_ROWS_AT_ONCE)
     last: tuple[Any, ...] | None = None
     while True:

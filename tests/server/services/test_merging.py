@@ -128,6 +128,7 @@ async def test_a_title_that_the_stores_joined_asks_which_release_is_meant(open_p
     with pytest.raises(AmbiguousError) as caught:
         await _do(player, merging.split, "keep")
     assert [each["key"] for each in (caught.value.data or {})["candidates"]] == ["gog:1", "steam:1"]
+    assert caught.value.hint == "integ split gog:1"
     for nobody in ("steam:7", "nothing", "x\0"):
         with pytest.raises(GameNotFoundError):
             await _do(player, merging.merge, ["keep", nobody])

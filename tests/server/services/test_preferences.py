@@ -186,12 +186,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_read(wishes: dict[str
 
 async def test_what_only_the_content_tells_wrong_is_refused(open_player: OpenPlayer) -> None:
     player, _, _ = await _a_player(open_player)
-    for wishes in ({"tags": ["\x1b\u202e"]}, {"launch_options": "-name 'open"}):
-        with pytest.raises(UsageError):
+    for wishes, command in (({"tags": ["\x1b\u202e"]}, "integ tag GAME TAG"), ({"launch_options": "-name 'open"}, "integ apply FILE")):
+        with pytest.raises(UsageError) as caught:
             await _change(player, "orbit", **wishes)
+        assert command in caught.value.hint
     await _change(player, "orbit", tags=[str(at) for at in range(50)])
-    with pytest.raises(UsageError, match="50 tags"):
+    with pytest.raises(UsageError, match="50 tags") as caught:
         await _change(player, "orbit", add_tags=["one more"])
+    assert caught.value.hint == "integ tag GAME TAG --off"
 
 
 async def test_the_users_own_preferences_reach_every_device(open_player: OpenPlayer) -> None:
