@@ -28,6 +28,10 @@ class Cache(Protocol):
 
     async def get(self, name: str) -> str | None: ...
 
+    async def get_many(self, names: Sequence[str]) -> list[str | None]:
+        """The values of *names*, asked for at once."""
+        ...
+
     async def set(self, name: str, value: str, ttl_s: float) -> None: ...
 
     async def add(self, name: str, value: str, ttl_s: float) -> bool:
@@ -93,6 +97,9 @@ class MemoryCache:
 
     async def get(self, name: str) -> str | None:
         return self._alive(name)
+
+    async def get_many(self, names: Sequence[str]) -> list[str | None]:
+        return [self._alive(name) for name in names]
 
     async def set(self, name: str, value: str, ttl_s: float) -> None:
         self._store(name, value, ttl_s)
@@ -235,6 +242,42 @@ for key in pairs(ends) do redis.call('PEXPIRE', key, ARGV[2]) end
 """
 
 
+class _Reads:
+    """What is read in one round of the loop, for however many requests, goes to Redis and comes back as one: that is what costs."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: list[tuple[list[str], asyncio.Future[list[str | None]]]] = []
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def read(self, keys: list[str]) -> list[str | None]:
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._begin)
+        answer: asyncio.Future[list[str | None]] = loop.create_future()
+        self._waiting.append((keys, answer))
+        return await answer
+
+    def _begin(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        task = asyncio.create_task(self._ask(waiting))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, waiting: list[tuple[list[str], asyncio.Future[list[str | None]]]]) -> None:
+        try:
+            found = iter(await self._redis.mget([key for keys, _ in waiting for key in keys]))
+        except BaseException as error:
+            for _, answer in waiting:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for keys, answer in waiting:
+            values = [_text(next(found)) for _ in keys]
+            if not answer.done():  # else nobody waits any more
+                answer.set_result(values)
+
+
 class RedisCache:
     """For many processes; every name gets the prefix `integ:`."""
 
@@ -253,6 +296,7 @@ class RedisCache:
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         )
         self._scripts: dict[str, Any] = {}
+        self._reads = _Reads(self._redis)
 
     @property
     def redis(self) -> Redis:
@@ -260,7 +304,10 @@ class RedisCache:
         return self._redis
 
     async def get(self, name: str) -> str | None:
-        return _text(await self._asked(self._redis.get(_key(name))))
+        return (await self.get_many([name]))[0]
+
+    async def get_many(self, names: Sequence[str]) -> list[str | None]:
+        return await self._asked(self._reads.read([_key(name) for name in names]))  # type: ignore[no-any-return]
 
     async def set(self, name: str, value: str, ttl_s: float) -> None:
         await self._asked(self._redis.set(_key(name), value, px=_ms(ttl_s)))

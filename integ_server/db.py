@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Select, event
@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.requests import Request
 
 from integ_server.contract.errors import BusyError, IntegError, IntegrityError, StorageError
-from integ_server.postgresql import make_postgres_engine
+from integ_server.postgresql import RowReader, make_postgres_engine
 
 BUSY_TIMEOUT_MS = 10_000
 POOL = 20
@@ -37,13 +37,22 @@ class Database:
     engine: AsyncEngine
     reading: async_sessionmaker[AsyncSession]
     writing: async_sessionmaker[AsyncSession]
+    readers: dict[Select[Any], RowReader] = field(default_factory=dict)
 
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
-    async def read_row(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Any]:
-        """The one row that *statement* finds."""
+    async def read_row(self, statement: Select[Any], values: Mapping[str, Any], *, often: bool = False) -> Sequence[Any]:
+        """
+        The one row that *statement* finds. *often*: it is one of few that are always the same object, and binds and finds text and
+        whole numbers alone, so that PostgreSQL's driver can be asked without anything between.
+        """
+        if often and not self.is_sqlite:
+            reader = self.readers.get(statement)
+            if reader is None:
+                reader = self.readers[statement] = RowReader(self.engine, statement)
+            return await reader.read(values)
         async with self.reading() as session:
             return tuple((await session.execute(statement, values)).one())
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Select, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.util import greenlet_spawn
 
 from integ_server.contract.errors import BackendUnreachableError, BusyError, IntegError, StorageError
 
@@ -75,6 +77,47 @@ def make_postgres_engine(url: str, pool: int, statement_timeout_s: float | None)
     event.listen(engine.sync_engine, "checkout", _check_open)
     event.listen(engine.sync_engine, "handle_error", _rename)
     return engine
+
+
+class RowReader:
+    """
+    A statement that finds one row, compiled once and sent by the driver itself on a connection of *engine*'s pool. It is a transaction
+    of its own: only it and its answer travel. It binds and finds text and whole numbers, nothing that SQLAlchemy would have to turn.
+    """
+
+    def __init__(self, engine: AsyncEngine, statement: Select[Any]) -> None:
+        compiled = statement.compile(dialect=engine.dialect)
+        self._pool = engine.sync_engine
+        self._text = str(compiled)
+        self._defaults: Mapping[str, Any] = compiled.params
+        self._names: Sequence[str] = compiled.positiontup or ()
+
+    async def read(self, values: Mapping[str, Any]) -> Sequence[Any]:
+        """
+        Raises:
+            BackendUnreachableError: The database does not answer.
+            BusyError: It has too much to do.
+        """
+        known = {**self._defaults, **values}
+        lent: PoolProxiedConnection | None = None
+        is_usable = True
+        try:
+            lent = await greenlet_spawn(self._pool.raw_connection)
+            driver: Any = lent.driver_connection
+            found = await driver.fetchrow(self._text, *[known[name] for name in self._names])
+            return tuple(found)
+        except IntegError:
+            raise
+        except BaseException as error:
+            state = getattr(error, "sqlstate", None) or ""
+            is_usable = bool(state) and not state.startswith(_ASKS_FOR_A_NEW_CONNECTION)
+            told = postgres_error(error, lost=lent is not None and driver.is_closed())
+            if told is not None:
+                raise told from error
+            raise
+        finally:
+            if lent is not None:
+                await greenlet_spawn(lent.close if is_usable else lent.invalidate)
 
 
 async def _connect(*words: Any, **options: Any) -> Any:

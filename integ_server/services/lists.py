@@ -129,10 +129,9 @@ async def owned_page(db: Database, user_id: str, query: ListQuery, *, limit: int
     shape = (dialect, query.sort, query.provider is not None, cursor is not None)
     if terms:
         fitting = {term: await _fitting_keys(db, user_id, term) for term in terms if term.field in _DECIDED}
-        statement = _built(*shape, terms, fitting)
+        items, found, *edge = await db.read_row(_built(*shape, terms, fitting), values)
     else:
-        statement = _statement(*shape)
-    items, found, *edge = await db.read_row(statement, values)
+        items, found, *edge = await db.read_row(_statement(*shape), values, often=True)
     return items.encode(), write_cursor(edge, user_id, query) if found > limit else None
 
 
