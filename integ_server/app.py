@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from integ_server.api import achievements, auth, docs, events, games, health, jobs, metrics, preferences, users
 from integ_server.api.envelope import add_handlers
+from integ_server.api.hot import HotPaths
 from integ_server.api.idempotency import Idempotency
 from integ_server.api.middleware import Doorkeeper
 from integ_server.api.recorder import Recorder
@@ -108,6 +109,8 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
         redoc_url=None,
         responses={"4XX": {"model": FailureEnvelope}, "5XX": {"model": FailureEnvelope}},
     )
+    if not settings.is_embedded:
+        app.add_middleware(HotPaths)
     app.add_middleware(Idempotency)
     app.add_middleware(Doorkeeper)
     if not settings.is_embedded:

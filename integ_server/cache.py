@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from integ_server.contract.errors import BackendUnreachableError
+from integ_server.redis_reads import Reads
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -242,42 +243,6 @@ for key in pairs(ends) do redis.call('PEXPIRE', key, ARGV[2]) end
 """
 
 
-class _Reads:
-    """What is read in one round of the loop, for however many requests, goes to Redis and comes back as one: that is what costs."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._waiting: list[tuple[list[str], asyncio.Future[list[str | None]]]] = []
-        self._asking: set[asyncio.Task[None]] = set()
-
-    async def read(self, keys: list[str]) -> list[str | None]:
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._begin)
-        answer: asyncio.Future[list[str | None]] = loop.create_future()
-        self._waiting.append((keys, answer))
-        return await answer
-
-    def _begin(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        task = asyncio.create_task(self._ask(waiting))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-
-    async def _ask(self, waiting: list[tuple[list[str], asyncio.Future[list[str | None]]]]) -> None:
-        try:
-            found = iter(await self._redis.mget([key for keys, _ in waiting for key in keys]))
-        except BaseException as error:
-            for _, answer in waiting:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
-        for keys, answer in waiting:
-            values = [_text(next(found)) for _ in keys]
-            if not answer.done():  # else nobody waits any more
-                answer.set_result(values)
-
-
 class RedisCache:
     """For many processes; every name gets the prefix `integ:`."""
 
@@ -296,7 +261,7 @@ class RedisCache:
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         )
         self._scripts: dict[str, Any] = {}
-        self._reads = _Reads(self._redis)
+        self._reads = Reads(self._redis)
 
     @property
     def redis(self) -> Redis:
@@ -307,7 +272,7 @@ class RedisCache:
         return (await self.get_many([name]))[0]
 
     async def get_many(self, names: Sequence[str]) -> list[str | None]:
-        return await self._asked(self._reads.read([_key(name) for name in names]))  # type: ignore[no-any-return]
+        return [_text(value) for value in await self._asked(self._reads.read([_key(name) for name in names]))]
 
     async def set(self, name: str, value: str, ttl_s: float) -> None:
         await self._asked(self._redis.set(_key(name), value, px=_ms(ttl_s)))
@@ -322,16 +287,16 @@ class RedisCache:
         await self._asked(self._redis.delete(_key(name)))
 
     async def increase(self, name: str, ttl_s: float, by: int = 1) -> int:
-        return int(await self._run(_INCREASE, name, by, _ms(ttl_s)))
+        return int(await self.run(_INCREASE, [name], by, _ms(ttl_s)))
 
     async def lease(self, name: str, holder: str, ttl_s: float) -> bool:
-        return bool(await self._run(_LEASE, name, holder, _ms(ttl_s)))
+        return bool(await self.run(_LEASE, [name], holder, _ms(ttl_s)))
 
     async def release(self, name: str, holder: str) -> None:
-        await self._run(_RELEASE, name, holder)
+        await self.run(_RELEASE, [name], holder)
 
     async def wait_for_turn(self, name: str, *, burst: float, per_s: float, most_s: float = FOREVER_S) -> float:
-        return float(await self._run(_TURN, name, burst, per_s, most_s)) / 1000
+        return float(await self.run(_TURN, [name], burst, per_s, most_s)) / 1000
 
     async def append(self, stream: str, value: str, ttl_s: float) -> str:
         pipe = self._redis.pipeline(transaction=False)
@@ -342,7 +307,7 @@ class RedisCache:
 
     async def append_all(self, entries: Sequence[tuple[str, str]], ttl_s: float) -> None:
         streams, values = [stream for stream, _ in entries], [value for _, value in entries]
-        await self._run(_APPEND_ALL, streams, MOST_STREAM_ENTRIES, _ms(ttl_s), *values)
+        await self.run(_APPEND_ALL, streams, MOST_STREAM_ENTRIES, _ms(ttl_s), *values)
 
     async def after(self, stream: str, entry_id: str, wait_s: float = 0.0) -> list[tuple[str, str]]:
         block = {"block": _ms(min(wait_s, 3.0))} if wait_s else {}  # below the socket's own time-out; the caller asks again
@@ -360,11 +325,11 @@ class RedisCache:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _run(self, script: str, names: str | Sequence[str], *words: object) -> Any:
+    async def run(self, script: str, names: Sequence[str], *words: object) -> Any:
+        """Let Redis run a Lua *script* about *names*, all in one step."""
         if script not in self._scripts:
             self._scripts[script] = self._redis.register_script(script)
-        keys = [_key(name) for name in ([names] if isinstance(names, str) else names)]
-        return await self._asked(self._scripts[script](keys=keys, args=list(words)))
+        return await self._asked(self._scripts[script](keys=[_key(name) for name in names], args=list(words)))
 
     async def _asked(self, call: Any) -> Any:
         from redis.exceptions import RedisError

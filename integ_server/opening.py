@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from integ_server.auth.crypto import Vault
 from integ_server.auth.jwt import Signer
 from integ_server.cache import Cache, open_cache
+from integ_server.copies import Copies
 from integ_server.db import open_database
 from integ_server.gates import Gates, OpenGates
 from integ_server.migrations.upgrade import check_current, migrate
@@ -66,12 +67,16 @@ async def open_backend(
         config = ProviderConfig(settings.steam_api_key, settings.gog_client_id, settings.gog_client_secret)
         kinds = providers() if stores is None else stores
         hub = await opened.enter_async_context(open_hub(cache))
-        events.tell_through(db, hub)
+        copies = Copies(cache)
+        opened.push_async_callback(copies.close)
+        events.tell_through(db, hub, copies)
         found = {slug: kind(http, config) for slug, kind in kinds.items()}
         rates = Rates(cache, 0 if settings.is_embedded else settings.requests_per_min)
         endings = await opened.enter_async_context(open_endings(db))
         signer = Signer(settings)
-        yield Backend(settings, db, cache, vault, signer, found, http, hub, rates, endings, metrics=metrics, tracing=tracing, schema=schema)
+        yield Backend(
+            settings, db, cache, vault, signer, found, http, hub, rates, copies, endings, metrics=metrics, tracing=tracing, schema=schema
+        )
 
 
 def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:

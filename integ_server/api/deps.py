@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Scope as ConnectionScope
 
 from integ_server.auth import session as sessions
 from integ_server.auth import tokens
@@ -30,31 +31,47 @@ def get_backend(request: Request) -> Backend:
     Raises:
         BackendUnreachableError: The database has not been there with this version's tables since the process began.
     """
-    backend = get_opened(request)
+    return _ready(request.scope)
+
+
+def _ready(scope: ConnectionScope) -> Backend:
+    backend: Backend = scope["app"].state.backend
     if backend.schema is not None:
         backend.schema.require()
     return backend
 
 
-async def get_caller(request: Request) -> Caller:
+async def identify(scope: ConnectionScope, beside: Callable[[str], str] | None = None) -> tuple[Caller, str | None]:
     """
-    Who is asking right now, by the `Authorization` header; embedded there is one user only. Asks the cache once.
+    Who is asking right now, by the `Authorization` header; embedded there is one user only. Asks the cache once, and in the same go for
+    the name that *beside* gives for the user.
 
     Raises:
+        BackendUnreachableError: The database is not ready yet.
         NotSignedInError: Nobody who is known.
         RateLimitedError: The user asks too often.
     """
-    backend = get_backend(request)
-    caller = LOCAL_CALLER if backend.settings.is_embedded else await _signed_in(backend, request)
-    request.state.caller = caller
-    request.state.user_id = caller.user_id  # for the log
+    backend = _ready(scope)
+    held: str | None = None
+    if backend.settings.is_embedded:
+        caller = LOCAL_CALLER
+    else:
+        caller, held = await _signed_in(backend, scope, beside)
+    state = scope["state"]
+    state["caller"] = caller
+    state["user_id"] = caller.user_id  # for the log
     try:
         await backend.rates.count(f"user/{caller.user_id}")
     except RateLimitedError:
         if backend.metrics is not None:
             backend.metrics.limited("user")
         raise
-    return caller
+    return caller, held
+
+
+async def get_caller(request: Request) -> Caller:
+    """`identify`, as a dependency."""
+    return (await identify(request.scope))[0]
 
 
 async def _known_caller(request: Request) -> Caller:
@@ -63,14 +80,16 @@ async def _known_caller(request: Request) -> Caller:
     return known or await get_caller(request)
 
 
-async def _signed_in(backend: Backend, request: Request) -> Caller:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+async def _signed_in(backend: Backend, scope: ConnectionScope, beside: Callable[[str], str] | None) -> tuple[Caller, str | None]:
+    said = next((value for name, value in scope["headers"] if name == b"authorization"), b"").decode("latin-1")
+    scheme, _, token = said.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise NotSignedInError("this backend wants to know who is asking")
-    if token.startswith(TOKEN_PREFIX):
-        return await tokens.caller_of(backend, token)
-    return await sessions.caller_of(backend, token)
+    if not token.startswith(TOKEN_PREFIX):
+        return await sessions.caller_of(backend, token, beside)
+    caller = await tokens.caller_of(backend, token)
+    return caller, None if beside is None else await backend.cache.get(beside(caller.user_id))
 
 
 def allowed(scope: Scope) -> Callable[[Request], Awaitable[str]]:

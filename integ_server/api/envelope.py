@@ -18,6 +18,7 @@ from integ_server.contract.types import Envelope
 from integ_server.db import storage_error
 
 T = TypeVar("T")
+CACHING = "private, no-cache"
 _SHOWN_MISTAKES = 3
 _log = logging.getLogger("integ.api")
 
@@ -30,13 +31,22 @@ def not_changed(request: Request, response: Response, *facts: object) -> Respons
     """
     Give the answer an ETag made of *facts*, everything it depends upon; a whole 304 when the client has that one already.
     """
-    tag = f'"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"'
+    tag = tag_of(*facts)
     response.headers["ETag"] = tag
-    response.headers["Cache-Control"] = "private, no-cache"
-    offered = request.headers.get("if-none-match", "")
-    if tag in {each.strip().removeprefix("W/") for each in offered.split(",")} or offered.strip() == "*":
+    response.headers["Cache-Control"] = CACHING
+    if is_held(tag, request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=dict(response.headers))
     return None
+
+
+def tag_of(*facts: object) -> str:
+    """The ETag of an answer that depends on *facts* and nothing else."""
+    return f'"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"'
+
+
+def is_held(tag: str, offered: str) -> bool:
+    """Whether the client, whose `If-None-Match` is *offered*, has what *tag* stands for."""
+    return offered == tag or offered.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in offered.split(",")}
 
 
 def failure(error: IntegError, *, status: int | None = None) -> JSONResponse:
@@ -79,8 +89,13 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(DBAPIError)
     async def not_stored(request: Request, error: DBAPIError) -> JSONResponse:
-        _log.error("the database failed: %s", type(error.orig).__name__, exc_info=error)
-        return failure(storage_error(error) or bug(error))
+        return failure(stored_error(error))
+
+
+def stored_error(error: DBAPIError) -> IntegError:
+    """What to tell of the database's own failure; the log has it whole."""
+    _log.error("the database failed: %s", type(error.orig).__name__, exc_info=error)
+    return storage_error(error) or bug(error)
 
 
 def bug(error: BaseException) -> IntegError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from integ_server.api.deps import BackendDep, Cursor, Downloader, Limit, Reader, SessionDep, Syncer
 from integ_server.api.envelope import not_changed, ok
-from integ_server.contract.errors import utc_now_text
+from integ_server.api.hot import list_answer, status_answer
 from integ_server.contract.types import (
     Changes,
     DownloadPlan,
@@ -24,9 +23,10 @@ from integ_server.contract.types import (
     SyncRequest,
     SyncStatus,
 )
-from integ_server.services import accounts, descriptions, downloads, jobs, library, sync
+from integ_server.services import descriptions, downloads, library, standing, sync
 from integ_server.services.backend import Backend
-from integ_server.services.lists import ListQuery, depends_on_time, owned_page
+from integ_server.services.events import revision_copy, status_copy
+from integ_server.services.lists import ListQuery
 
 Words = Annotated[str, Query(max_length=200)]
 Sort = Annotated[str, Query(max_length=20, pattern="^-?(title|playtime|last[_-]played|store)$")]
@@ -38,7 +38,6 @@ async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
     backend: BackendDep,
     user: Reader,
     request: Request,
-    response: Response,
     limit: Limit = 50,
     cursor: Cursor = None,
     provider: Annotated[str | None, Query(max_length=40, pattern="^[a-z0-9-]+$")] = None,
@@ -47,7 +46,7 @@ async def list_games(  # noqa: PLR0917 - FastAPI calls it by name
     sort: Sort = "title",
 ) -> Response:
     """Releases the user owns; `q` is a part of the name, `filter` has the fields of `integ list --filter`."""
-    return await _listed(backend, user, request, response, ListQuery(provider, q, filter, sort), limit, cursor)
+    return await _listed(backend, user, request, ListQuery(provider, q, filter, sort), limit, cursor)
 
 
 def of_each_store(slugs: Iterable[str]) -> APIRouter:
@@ -64,7 +63,6 @@ def _list_of(slug: str) -> Callable[..., Awaitable[Response]]:
         backend: BackendDep,
         user: Reader,
         request: Request,
-        response: Response,
         limit: Limit = 50,
         cursor: Cursor = None,
         q: Words = "",
@@ -72,24 +70,17 @@ def _list_of(slug: str) -> Callable[..., Awaitable[Response]]:
         sort: Sort = "title",
     ) -> Response:
         """Releases the user owns at this store."""
-        return await _listed(backend, user, request, response, ListQuery(slug, q, filter, sort), limit, cursor)
+        return await _listed(backend, user, request, ListQuery(slug, q, filter, sort), limit, cursor)
 
     return list_store_games
 
 
 async def _listed(  # noqa: PLR0917
-    backend: Backend, user: str, request: Request, response: Response, query: ListQuery, limit: int, cursor: str | None
+    backend: Backend, user: str, request: Request, query: ListQuery, limit: int, cursor: str | None
 ) -> Response:
-    async with backend.db.reading() as session:
-        revision = await library.revision(session, user)
-    moment = utc_now_text() if depends_on_time(query) else ""
-    unchanged = not_changed(request, response, user, query, limit, cursor, revision, moment)
-    if unchanged is not None:
-        return unchanged
-    items, next_cursor = await owned_page(backend.db, user, query, limit=limit, cursor=cursor)
-    end = f',"next_cursor":{json.dumps(next_cursor)}}},"timestamp":"{utc_now_text()}"}}'
-    body = b'{"status":"ok","data":{"items":' + items + end.encode()
-    return Response(body, media_type="application/json", headers=dict(response.headers))
+    revision = await standing.revision(backend, user, await backend.cache.get(revision_copy(user)))
+    offered = request.headers.get("if-none-match", "")
+    return (await list_answer(backend, user, revision, query, limit, cursor, offered)).response
 
 
 @router.post("/sync", status_code=202)
@@ -99,12 +90,10 @@ async def start_sync(session: SessionDep, backend: BackendDep, user: Syncer, wan
 
 
 @router.get("/sync-status", response_model=Envelope[SyncStatus])
-async def sync_status(session: SessionDep, user: Reader, request: Request, response: Response) -> Envelope[SyncStatus] | Response:
+async def sync_status(backend: BackendDep, user: Reader, request: Request) -> Response:
     """What is signed in, how fresh it is, and what runs."""
-    status = SyncStatus(
-        revision=await library.revision(session, user), accounts=await accounts.infos(session, user), jobs=await jobs.current(session, user)
-    )
-    return not_changed(request, response, status.model_dump_json()) or ok(status)
+    status = await standing.sync_status(backend, user, await backend.cache.get(status_copy(user)))
+    return status_answer(status, request.headers.get("if-none-match", "")).response
 
 
 @router.get("/changes", response_model=Envelope[Changes])

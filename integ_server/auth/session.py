@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import secrets
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -124,17 +124,20 @@ async def _rotated(backend: Backend, session: AsyncSession, row: DeviceSession, 
     return await _tokens(backend, row, successor)
 
 
-async def caller_of(backend: Backend, token: str) -> Caller:
+async def caller_of(backend: Backend, token: str, beside: Callable[[str], str] | None = None) -> tuple[Caller, str | None]:
     """
-    Who brings the access token *token*; asks the cache once and the database never.
+    Who brings the access token *token*; asks the cache once and the database never. With it comes what the cache has under the name
+    that *beside* gives for the user, asked for in the same go.
 
     Raises:
         NotSignedInError: It is none, over or revoked.
     """
     claims = backend.signer.check(token)
-    if not await is_alive(backend, claims.session_id, claims.user_id):
+    more = [beside(claims.user_id)] if beside is not None else []
+    user_id, *found = await backend.cache.get_many([_record(claims.session_id), *more])
+    if user_id != claims.user_id:
         raise NotSignedInError("the sign-in to this backend is over, or none")
-    return Caller(claims.user_id, known_scopes(claims.scopes), session_id=claims.session_id)
+    return Caller(claims.user_id, known_scopes(claims.scopes), session_id=claims.session_id), found[0] if found else None
 
 
 async def infos(session: AsyncSession, user_id: str, current_id: str | None) -> list[SessionInfo]:

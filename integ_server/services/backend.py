@@ -12,6 +12,7 @@ import httpx
 from integ_server.cache import Cache
 from integ_server.contract.errors import NotFoundError
 from integ_server.contract.scopes import Scope
+from integ_server.copies import Copies
 from integ_server.db import Database
 from integ_server.providers.base import GameProvider
 from integ_server.services.event_hub import EventHub
@@ -80,6 +81,7 @@ class Backend:
     """The way outside, for original addresses."""
     events: EventHub
     rates: Rates
+    copies: Copies
     endings: Endings
     send: Callable[[str, str, str, float], None] = _unsent
     """Tell the workers of a job: its kind, its queue, its id, and in how many seconds."""

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
+from sqlalchemy.util import await_only
 
 from integ_server.contract.events import AccountChanged, EventName, JobChanged, LibraryChanged, PreferencesChanged, ProtonChanged
+from integ_server.copies import Copies
 from integ_server.db import Database
 from integ_server.models.tables import jobs
 from integ_server.services import deliveries
@@ -19,7 +21,8 @@ from integ_server.services.event_hub import EventHub
 from integ_server.services.rows import among_given, given
 
 MOST_KEYS = 50
-_HUB, _NOTED = "integ.events", "integ.noted"
+_HUB, _COPIES, _NOTED = "integ.events", "integ.copies", "integ.noted"
+_IN_STATUS = {EventName.LIBRARY_CHANGED, EventName.JOB_CHANGED, EventName.ACCOUNT_CHANGED}
 OF_A_JOB = (jobs.c.user_id, jobs.c.id, jobs.c.kind, jobs.c.provider, jobs.c.state, jobs.c.stage, jobs.c.done, jobs.c.total)
 """What is told of it, and whom."""
 
@@ -30,11 +33,24 @@ class _Noted:
 
     events: dict[tuple[str | None, EventName, str], dict[str, Any]] = field(default_factory=dict)
     job_ids: dict[str, None] = field(default_factory=dict)
+    shut: list[str] = field(default_factory=list)
+    """Copies that nobody may make before this transaction has ended."""
+    mark: str = ""
 
 
-def tell_through(db: Database, hub: EventHub) -> None:
-    """Let what is noted in the sessions of *db* go to *hub*."""
-    db.writing.configure(info={_HUB: hub})
+def tell_through(db: Database, hub: EventHub, copies: Copies) -> None:
+    """Let what is noted in the sessions of *db* go to *hub*, and end *copies* of what it is about."""
+    db.writing.configure(info={_HUB: hub, _COPIES: copies})
+
+
+def revision_copy(user_id: str) -> str:
+    """Where the copy of the library's revision is."""
+    return f"revision/{user_id}"
+
+
+def status_copy(user_id: str) -> str:
+    """Where the copy of the `SyncStatus` is."""
+    return f"sync-status/{user_id}"
 
 
 def library_changed(session: AsyncSession, user_id: str, revision: int) -> None:
@@ -101,6 +117,10 @@ def _complete(session: Session) -> None:
             _note_job(noted, row)
         noted.job_ids.clear()
     deliveries.note(session, ((user_id, name, data) for (user_id, name, _), data in noted.events.items()))
+    copies: Copies | None = session.info.get(_COPIES)
+    if copies is not None:
+        noted.shut = sorted({revision_copy(who) for who, name, _ in noted.events if who and name is EventName.LIBRARY_CHANGED})
+        noted.mark = await_only(copies.shut(noted.shut)) if noted.shut else ""
 
 
 def _tell(session: Session) -> None:
@@ -108,7 +128,13 @@ def _tell(session: Session) -> None:
         return
     noted: _Noted = session.info[_NOTED]
     hub: EventHub | None = session.info.get(_HUB)
+    copies: Copies | None = session.info.get(_COPIES)
     events, noted.events = noted.events, {}
+    if copies is not None:  # whoever hears of it, or that it is done, is to find the new state
+        old = {status_copy(who) for who, name, _ in events if who and name in _IN_STATUS}
+        shut, noted.shut = noted.shut, []
+        if old or shut:
+            await_only(copies.forget([*shut, *sorted(old)], noted.mark))
     for (user_id, name, _), data in events.items():
         if hub is not None:
             hub.publish(user_id, name, data)
@@ -120,3 +146,7 @@ def _forget(session: Session) -> None:
     noted: _Noted = session.info[_NOTED]
     noted.events.clear()
     noted.job_ids.clear()
+    copies: Copies | None = session.info.get(_COPIES)
+    if copies is not None and noted.shut:
+        shut, noted.shut = noted.shut, []
+        await_only(copies.forget(shut, noted.mark))
