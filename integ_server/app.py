@@ -101,7 +101,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
                     task.cancel()
                 await asyncio.gather(working, return_exceptions=True)
 
-    app = FastAPI(
+    app = _kind(settings)(
         title="Integ",
         summary="Every game you own on Steam and GOG",
         lifespan=lifespan,
@@ -131,6 +131,14 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
             app.include_router(part.router)
         app.include_router(pages.assets)
     return app
+
+
+def _kind(settings: ServerSettings) -> type[FastAPI]:
+    if settings.is_embedded:
+        return FastAPI
+    from integ_server.api.description import DescribedApp
+
+    return DescribedApp
 
 
 def _gate(settings: ServerSettings) -> SchemaGate | None:

@@ -74,7 +74,7 @@ async def get_caller(request: Request) -> Caller:
     return (await identify(request.scope))[0]
 
 
-async def _known_caller(request: Request) -> Caller:
+async def known_caller(request: Request) -> Caller:
     """Who it is as this request found out already, beside one of the aliases below or for its `Idempotency-Key`."""
     known: Caller | None = getattr(request.state, "caller", None)
     return known or await get_caller(request)
@@ -102,7 +102,7 @@ def allowed(scope: Scope) -> Callable[[Request], Awaitable[str]]:
     """
 
     async def user_id(request: Request) -> str:
-        caller = await _known_caller(request)
+        caller = await known_caller(request)
         caller.require(scope)
         return caller.user_id
 
@@ -120,7 +120,7 @@ BackendDep = Annotated[Backend, Depends(get_backend)]
 OpenedBackend = Annotated[Backend, Depends(get_opened)]
 """Also while its database is missing."""
 PublicUrl = Annotated[str, Depends(get_public_url)]
-CallerDep = Annotated[Caller, Depends(_known_caller)]
+CallerDep = Annotated[Caller, Depends(known_caller)]
 Reader = Annotated[str, Depends(allowed(Scope.LIBRARY_READ))]
 Organiser = Annotated[str, Depends(allowed(Scope.LIBRARY_WRITE))]
 Syncer = Annotated[str, Depends(allowed(Scope.SYNC))]

@@ -43,8 +43,16 @@ def _page(app: Any) -> str:
         f"<title>{title}: the API</title><style>{_STYLE}</style></head><body><main><h1>{title}: the API</h1>"
         '<p>Answers are <code>{"status":"ok","data":…}</code>, failures '
         '<code>{"status":"error","error":…,"message":…,"hint":…}</code>. '
-        f'For programs: <a href="/openapi.json">/openapi.json</a>.</p>{sections}</main></body></html>'
+        f'For programs: <a href="/openapi.json">/openapi.json</a>.</p>{_tokens(described)}{sections}</main></body></html>'
     )
+
+
+def _tokens(described: dict[str, Any]) -> str:
+    """What a bearer token may be; nothing where nobody signs in."""
+    schemes = described.get("components", {}).get("securitySchemes", {})
+    rows = "".join(f"<tr><td><code>{escape(name)}</code></td><td>{escape(each['description'])}</td></tr>" for name, each in schemes.items())
+    example = "<p><code>curl -H &quot;Authorization: Bearer $INTEG_TOKEN&quot; …/games</code></p>"
+    return f"<section><h2>bearer tokens</h2>{example}<table>{rows}</table></section>" if rows else ""
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
@@ -55,11 +63,13 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         for each in operation.get("parameters", [])
     )
     body = operation.get("requestBody", {}).get("content", {})
+    taken = [f"{scheme} {', '.join(scopes)}".strip() for each in operation.get("security", []) for scheme, scopes in each.items()]
     kinds = ", ".join(f"{kind}: {_kind(content.get('schema', {}))}" for kind, content in body.items())
     return (
         f"<h3><code>{escape(method)} {escape(path)}</code></h3><p>{told}</p>"
         + (f"<table><thead><tr><th>name</th><th>in</th><th>kind</th></tr></thead><tbody>{asked}</tbody></table>" if asked else "")
         + (f"<p>body: <code>{escape(kinds)}</code></p>" if kinds else "")
+        + (f"<p>bearer token: <code>{escape(' or '.join(taken))}</code></p>" if taken else "")
     )
 
 

@@ -44,9 +44,9 @@ async def install(session: SessionDep, backend: BackendDep, user: ProtonUser, wa
     return ok(await proton_mirror.request(backend, session, wanted))
 
 
-@router.api_route(
+@router.head("/versions/{version}/archive", response_class=FileResponse, include_in_schema=False)
+@router.get(
     "/versions/{version}/archive",
-    methods=["GET", "HEAD"],
     response_class=FileResponse,
     responses={200: {"content": {"application/octet-stream": {}}}, 206: {"content": {"application/octet-stream": {}}}},
 )

@@ -53,8 +53,9 @@ async def _fill(url: str) -> tuple[str, dict[str, str]]:
         await player.claim(job_id)
         await player.read_metadata()
     async with open_backend(settings_for(url, is_embedded=False), {}) as backend, backend.db.writing.begin() as session:
-        made = await tokens.make(session, Caller(LOCAL_USER, ALL_SCOPES), TokenRequest(name="a script", scopes=sorted(ALL_SCOPES)))
-    return made.token, {"key": "steam:7", "job_id": job_id, "token_id": made.id, "provider": "steam"}
+        wanted = TokenRequest(name="a script", scopes=sorted(ALL_SCOPES))
+        made, other = [await tokens.make(session, Caller(LOCAL_USER, ALL_SCOPES), wanted) for _ in range(2)]
+    return made.token, {"key": "steam:7", "job_id": job_id, "token_id": other.id, "provider": "steam"}
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +71,17 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
 def test_every_answer_is_one_that_the_description_promises(described: Described) -> None:
     document = httpx.get(f"{described.url}/openapi.json").json()
     statuses: Counter[int] = Counter()
-    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+    for found in _schema(document).get_all_operations():
         operation = found.ok()
         if operation.label not in _LEFT_OUT:
             _ask(operation, described, statuses)
     assert statuses[200] > 100 and statuses[404] > 100 and statuses[400] > 50, statuses
+
+
+def _schema(document: dict[str, Any]) -> Any:
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.generation.update(with_security_parameters=False)  # the one token that is good; `test_every_route` brings others
+    return schema
 
 
 def _ask(operation: Any, described: Described, statuses: Counter[int]) -> None:

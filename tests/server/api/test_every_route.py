@@ -162,6 +162,30 @@ def test_every_route_asks_for_a_scope_or_is_known_to_be_public() -> None:
     assert open_ones == PUBLIC | ANY_SCOPE
 
 
+def test_the_description_says_of_every_route_what_it_takes() -> None:
+    document = create_app(ServerSettings(database_url="sqlite+aiosqlite:////x", secret_key=KEY), stores={}).openapi()
+    schemes = document["components"]["securitySchemes"]
+    assert document["openapi"].startswith("3.1"), "where a bearer scheme may name scopes"
+    described = {
+        (method.upper(), path): each["security"] for path, methods in document["paths"].items() for method, each in methods.items()
+    }
+    expected: dict[tuple[str, str], list[dict[str, list[str]]]] = {
+        route.name: [{"integ": [str(route.scope)] if route.scope else []}] for route in ROUTES if route.scope or route.name in ANY_SCOPE
+    }
+    expected |= {name: [] for name in PUBLIC if name in described} | {("GET", "/metrics"): [{"metrics": []}, {}]}
+    assert described == expected
+    assert all(f"`{scope}`" in schemes["integ"]["description"] for scope in Scope)
+    assert {name for each in described.values() for scheme in each for name in scheme} == set(schemes)
+
+
+async def test_the_page_for_people_says_so_too_and_embedded_there_is_nothing_to_say(open_served: OpenServed) -> None:
+    for is_embedded in (False, True):
+        served = await open_served({}, is_embedded=is_embedded)
+        page = (await (await served.http()).get("/docs")).text
+        assert ("bearer token: <code>integ library:read</code>" in page) is not is_embedded
+        assert ("securitySchemes" in (await (await served.http()).get("/openapi.json")).text) is not is_embedded
+
+
 def test_every_scope_is_of_use_somewhere_or_not_yet() -> None:
     assert {each.scope for each in GUARDED} >= {Scope.LIBRARY_READ, Scope.SYNC, Scope.DOWNLOADS, Scope.ACCOUNTS, Scope.USER}
 
