@@ -140,9 +140,10 @@ class ServerSettings(BaseModel):
         What is not shown by `repr` is a secret, and may be handed over as a file (`INTEG_…_FILE`) or a credential too.
 
         Raises:
-            UsageError: A value is missing or makes no sense; the message names it.
+            UsageError: A value is missing or makes no sense, or the newest key could be guessed; the message names it.
         """
         from integ_server.environment import found_values, with_password
+        from integ_server.key_strength import weakness
 
         names = {
             name: [alias for alias in field.validation_alias.choices if isinstance(alias, str)]
@@ -154,7 +155,13 @@ class ServerSettings(BaseModel):
         values = found_values(names | password, secrets | password.keys(), env_file)
         if "database_password" in values and "database_url" in values:
             values["database_url"] = with_password(values["database_url"], values.pop("database_password"))
-        return _checked(cls, {"log_level": "INFO", **values})
+        settings = _checked(cls, {"log_level": "INFO", **values})
+        if said := weakness(split_keys(settings.secret_key)[0][1]):  # those behind it may be old ones, which only open what they sealed
+            raise UsageError(
+                f"INTEG_SECRET_KEY is wrong: the key in front {said}, and could be guessed",
+                hint="openssl rand -hex 32 makes one; one that is in use stays behind it (k2:NEW,k1:OLD) until integ keys rotate",
+            )
+        return settings
 
     @field_validator("database_url")
     @classmethod

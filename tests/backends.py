@@ -31,7 +31,7 @@ from integ_server.services.backend import Backend
 from integ_server.settings import ServerSettings
 
 T = TypeVar("T")
-SECRET_KEY = "k1:0123456789abcdef0123456789abcdef"
+SECRET_KEY = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 
 
 class Program:

@@ -56,7 +56,7 @@ def start() -> None:
     env = dict(word.split("=", 1) for word in found["ENV"].split())
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder, "secret_key")
-        key.write_text("k1:" + "0123456789abcdef" * 2)
+        key.write_text("k1:5f0c9a7be2d14836af907c1d3e8b6452")
         env |= {"INTEG_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/integ.db", "INTEG_SECRET_KEY_FILE": str(key), "HOME": folder}
         subprocess.run([*entry, "migrate"], env=env, cwd=folder, check=True)
         command[command.index("--port") + 1] = "0"

@@ -158,7 +158,7 @@ async def _check_proved(backend: Backend, user_id: str, provider: str, account: 
         if (await session.execute(select(accounts.c.id).where(*mine).limit(1))).first():
             return
     title = backend.get_store(provider).title
-    raise PermissionDeniedError(f"a key does not prove whose {title} account it is", hint=f"sign in at {title} first, then add the key")
+    raise PermissionDeniedError(f"a key does not prove whose {title} account it is", hint=f"integ login {provider}")
 
 
 async def link(backend: Backend, session: AsyncSession, user_id: str, provider: str, signed_in: SignedInAccount) -> SignedIn:

@@ -41,7 +41,7 @@ SHARE = 0.3
 """Of one core, for each worker: what serves them both has to have the rest."""
 USERS = 500
 THREADS = 32
-_KEY = "k1:0123456789abcdef0123456789abcdef"
+_KEY = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 
 
 # --- the workers, as processes of their own: `python -m tests.bench.bench_jobs --be bare|integ`

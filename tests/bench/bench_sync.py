@@ -34,7 +34,7 @@ from tests.servers import postgres_server
 
 TARGETS = {"postgresql": 0.6, "sqlite": 0.4}
 TABLES = ("titles", "games", "library_entries")
-_KEY = "k1:0123456789abcdef0123456789abcdef"
+_KEY = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 
 
 @dataclass(frozen=True)

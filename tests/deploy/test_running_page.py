@@ -101,7 +101,7 @@ async def _found(settings: ServerSettings, token: str) -> dict[str, Any]:
 
 def test_a_restored_backend_knows_its_users_and_opens_their_sign_ins(database: Postgres, tmp_path: Path) -> None:
     database.run("CREATE DATABASE integ_backed_up")
-    (tmp_path / "secret_key").write_text("k1:" + "s" * 40 + "\n")
+    (tmp_path / "secret_key").write_text("k1:5f0c9a7be2d14836af907c1d3e8b6452" + "\n")
     dump, restore, _ = lines_of("Backing up")
 
     def settings(name: str) -> ServerSettings:
@@ -123,7 +123,7 @@ def test_an_sqlite_copy_is_whole_though_somebody_writes(tmp_path: Path, need: Ca
     need("sqlite3")
     url = f"sqlite+aiosqlite:///{tmp_path}/integ.db"
     asyncio.run(migrate(url))
-    settings = ServerSettings.model_validate({"database_url": url, "secret_key": "k1:" + "s" * 40})
+    settings = ServerSettings.model_validate({"database_url": url, "secret_key": "k1:5f0c9a7be2d14836af907c1d3e8b6452"})
     token, user = asyncio.run(_stored(settings))
     writer = sqlite3.connect(tmp_path / "integ.db", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")

@@ -30,7 +30,7 @@ from integ_server.services.backend import LOCAL_USER, Backend
 from integ_server.settings import ServerSettings
 from tests.servers import Postgres, postgres_server, redis_server
 
-KEY = "k1:0123456789abcdef0123456789abcdef"
+KEY = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 _SERVED: dict[str, str] = {}
 """Addresses of databases that belong to a backend which serves, with the address of its Redis."""
 

@@ -8,7 +8,7 @@ from integ_server.contract.errors import UsageError
 from integ_server.environment import MOST_SECRET_BYTES
 from integ_server.settings import ServerSettings
 
-SECRET = "k1:0123456789abcdef"
+SECRET = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 DATABASE = "postgresql+asyncpg://integ@/integ"
 
 
@@ -35,7 +35,11 @@ def test_every_secret_setting_is_found_by_looking() -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_every_secret_may_lie_in_a_file_or_be_a_credential(environ: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    values = {"database_url": "postgresql+asyncpg://somebody@/else", "redis_url": "redis://other", "secret_key": "k2:" + "z" * 20}
+    values = {
+        "database_url": "postgresql+asyncpg://somebody@/else",
+        "redis_url": "redis://other",
+        "secret_key": "k2:8b6452af907c1d3e5f0c9a7be2d14836",
+    }
     value = values.get(name, "a-secret-of-the-test")
     environ.delenv(f"INTEG_{name.upper()}", raising=False)
     environ.setenv(f"INTEG_{name.upper()}_FILE", secret_file(tmp_path, f"{value}\n"))

@@ -146,7 +146,7 @@ async def test_a_pooler_that_can_not_keep_the_limits_is_refused_with_the_way_out
 @pytest.mark.parametrize(("name", "value"), [("DATABASE_POOL", "51"), ("DATABASE_POOL", "many"), ("DATABASE_STATEMENT_TIMEOUT_S", "0")])
 def test_a_limit_out_of_bounds_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("INTEG_DATABASE_URL", "postgresql+asyncpg://integ@/integ")
-    monkeypatch.setenv("INTEG_SECRET_KEY", "0123456789abcdef")
+    monkeypatch.setenv("INTEG_SECRET_KEY", "5f0c9a7be2d14836af907c1d3e8b6452")
     monkeypatch.setenv(f"INTEG_{name}", value)
     with pytest.raises(UsageError, match=f"INTEG_{name} is wrong"):
         ServerSettings.from_environment(env_file=None)

@@ -9,7 +9,7 @@ import pytest
 from integ_server.contract.errors import UsageError
 from integ_server.settings import ServerSettings, split_keys
 
-SECRET = "k1:0123456789abcdef"
+SECRET = "k1:5f0c9a7be2d14836af907c1d3e8b6452"
 GOOD = {"INTEG_DATABASE_URL": "postgresql+asyncpg://integ@/integ", "INTEG_SECRET_KEY": SECRET}
 
 

@@ -155,7 +155,7 @@ async def test_a_stand_in_on_this_machine_may_be_asked_without_any_pace() -> Non
     for _ in range(300):
         (await gates.enter(STEAM, "K")).release()
     assert time.monotonic() - began < 2
-    facts = {"database_url": "sqlite+aiosqlite:////x.db", "secret_key": "0123456789abcdef"}
+    facts = {"database_url": "sqlite+aiosqlite:////x.db", "secret_key": "5f0c9a7be2d14836af907c1d3e8b6452"}
     for upstream in (None, "https://mirror.example"):
         with pytest.raises(ValueError, match="this machine alone"):
             ServerSettings.model_validate({**facts, "upstream_url": upstream, "upstream_unpaced": True})
@@ -163,7 +163,11 @@ async def test_a_stand_in_on_this_machine_may_be_asked_without_any_pace() -> Non
 
 
 def test_the_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("DATABASE_URL", "sqlite+aiosqlite:////x.db"), ("SECRET_KEY", "0123456789abcdef"), ("UPSTREAM_UNPACED", "1")):
+    for name, value in (
+        ("DATABASE_URL", "sqlite+aiosqlite:////x.db"),
+        ("SECRET_KEY", "5f0c9a7be2d14836af907c1d3e8b6452"),
+        ("UPSTREAM_UNPACED", "1"),
+    ):
         monkeypatch.setenv(f"INTEG_{name}", value)
     with pytest.raises(UsageError, match="INTEG_UPSTREAM_UNPACED is wrong"):
         ServerSettings.from_environment(None)

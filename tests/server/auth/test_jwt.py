@@ -76,7 +76,7 @@ def test_the_keys_are_not_those_that_seal() -> None:
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    sealing = HKDF(SHA256(), 32, salt=None, info=b"integ/encryption/1").derive(b"0123456789abcdef0123456789abcdef")
+    sealing = HKDF(SHA256(), 32, salt=None, info=b"integ/encryption/1").derive(b"5f0c9a7be2d14836af907c1d3e8b6452")
     assert own_key(signer()).private_bytes_raw() != sealing
 
 

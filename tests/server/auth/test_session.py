@@ -98,7 +98,7 @@ async def test_a_lost_answer_is_mended_after_a_change_of_keys_too(open_served: O
     first = await served.new_tokens(await served.new_user())
     await refreshed(await served.http(), first.refresh_token)
     newer = "k2:" + "n" * 32
-    for keys in (f"{newer},k1:0123456789abcdef0123456789abcdef", newer):
+    for keys in (f"{newer},k1:5f0c9a7be2d14836af907c1d3e8b6452", newer):
         changed: Served = await open_served(secret_key=keys)
         answer = await refreshed(await changed.http(), first.refresh_token)
         assert answer.status_code == 200

@@ -223,7 +223,7 @@ async def test_a_worker_waits_for_a_database_that_is_not_there_yet_and_ends_when
         "HOME": str(tmp_path),
         "INTEG_DATABASE_URL": f"postgresql+asyncpg://integ@/integ?host={tmp_path}",
         "INTEG_REDIS_URL": redis_url,
-        "INTEG_SECRET_KEY": "k1:0123456789abcdef0123456789abcdef",
+        "INTEG_SECRET_KEY": "k1:5f0c9a7be2d14836af907c1d3e8b6452",
         "INTEG_LOG_LEVEL": "WARNING",
     }
     worker = subprocess.Popen(
