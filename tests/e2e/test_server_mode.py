@@ -170,6 +170,7 @@ def test_two_users_and_two_backends_never_mix_their_libraries(guest: Player, bac
     guest.more["INTEG_TOKEN"] = backend.new_token(bob)
     taken = guest.integ("login", "steam", "--api-key-stdin", "--steam-id", sandbox.world.steam_id, given=sandbox.world.steam_key)
     assert taken.code == 4, "nobody gets at another's account by a key"
+    assert "hint: integ login steam\n" in taken.err, "whose page proves it, and which takes the key along"
     assert guest.integ("sync").code == 4, "Bob is signed in to no store"
     assert valid(guest.done("list", "--json"))["total"] == 0
     guest.more["INTEG_TOKEN"] = backend.new_token(ann)
