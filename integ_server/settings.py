@@ -85,6 +85,8 @@ class ServerSettings(BaseModel):
     """How many requests one user may make in a minute, and one address that nobody signed in from; 0: any number."""
     sync_every_h: float = Field(default=12.0, ge=0, le=24 * 30, validation_alias=_own("sync_every_h"))
     """How often each library is read without anybody asking; 0: never."""
+    achievements_every_h: float = Field(default=24.0, ge=0, le=24 * 30, validation_alias=_own("achievements_every_h"))
+    """How often the achievements of what was played since are read without anybody asking; 0: never."""
     retry_for_s: float = Field(default=300.0, ge=0, le=86_400, validation_alias=_own("retry_for_s"))
     """How long a job goes on asking a store that is down; a player who waits at a terminal waits a few seconds only."""
 

@@ -45,5 +45,7 @@ class Account(SQLModel, table=True):
     """The process that is renewing the access token right now, as `services.owner` writes one."""
     renewed_since: datetime | None = Field(default=None, sa_column=Column(Moment))
     last_sync_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    achievements_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+    """When it was last looked for play whose achievements were not read yet."""
     created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     removed_at: datetime | None = Field(default=None, sa_column=Column(Moment))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.achievements import Achievement, AchievementList
@@ -98,7 +99,19 @@ async def _kept(session: AsyncSession, account_ids: Sequence[int], key: str) -> 
     return {each.account_id: each for each in (await session.execute(query)).scalars()}
 
 
+async def is_any_due(session: AsyncSession, account_id: int) -> bool:
+    """Whether `read_played` would find anything to read."""
+    return (await session.execute(_due_keys(account_id).limit(1))).first() is not None
+
+
 async def _due(backend: Backend, account_id: int) -> list[str]:
+    """The latest played first."""
+    newest = _due_keys(account_id).order_by(library_entries.c.last_played_at.desc(), library_entries.c.game_key).limit(AT_A_TIME)
+    async with backend.db.reading() as session:
+        return list((await session.execute(newest)).scalars())
+
+
+def _due_keys(account_id: int) -> Select[Any]:
     """Keys of games that were played after their achievements were read, or never were read."""
     read_at = game_achievements.c.read_at
     joined = library_entries.outerjoin(
@@ -107,14 +120,12 @@ async def _due(backend: Backend, account_id: int) -> list[str]:
     )
     played = library_entries.c.last_played_at
     query = select(library_entries.c.game_key).select_from(joined)
-    query = query.where(
+    return query.where(
         library_entries.c.account_id == account_id,
         library_entries.c.removed_at.is_(None),
         played.is_not(None),
         read_at.is_(None) | (read_at < played),
     )
-    async with backend.db.reading() as session:
-        return list((await session.execute(query.order_by(played.desc(), library_entries.c.game_key).limit(AT_A_TIME))).scalars())
 
 
 async def _ask(backend: Backend, store: ReadsAchievements, account_id: int, key: str, game_id: str) -> GameAchievements:

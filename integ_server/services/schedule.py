@@ -19,15 +19,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.contract.types import AccountState
 from integ_server.models.account import Account
 from integ_server.models.tables import accounts, games, jobs, periodic_tasks
-from integ_server.providers.base import ReadsMetadata
+from integ_server.providers.base import ReadsAchievements, ReadsMetadata
+from integ_server.services import achievements, proton_catalogue
 from integ_server.services import jobs as job_service
-from integ_server.services import proton_catalogue
 from integ_server.services.backend import Backend
 from integ_server.services.queues import Queue
 from integ_server.services.rows import insert_or_skip
 
 SYNCS_AT_ONCE = 200
 """Begun in one go; the rest is due a minute later, so that neither the line nor a transaction grows with the number of players."""
+LOOKED_THROUGH_AT_ONCE = 100
+"""Accounts whose play is looked at in one go, for the same reason."""
 FIRST_AFTER = timedelta(minutes=5)
 TRIED_AGAIN_AFTER = timedelta(hours=1)
 """An account whose background sync failed."""
@@ -97,17 +99,7 @@ async def _sync_due_accounts(backend: Backend, session: AsyncSession, now: datet
         ~tried.exists(),
     )
     for account in (await session.execute(query.order_by(synced_at).limit(SYNCS_AT_ONCE))).scalars():
-        await job_service.begin(
-            backend,
-            session,
-            kind="sync",
-            subject=f"sync/{account.id}",
-            user_id=account.user_id,
-            provider=account.provider,
-            account_id=account.id,
-            account=account.account,
-            queue=Queue.SOON,
-        )
+        await _begin_for(backend, session, account, "sync", Queue.SOON)
 
 
 async def _read_due_metadata(backend: Backend, session: AsyncSession, now: datetime) -> None:
@@ -118,6 +110,45 @@ async def _read_due_metadata(backend: Backend, session: AsyncSession, now: datet
         due = select(games.c.key).where(games.c.provider == slug, games.c.metadata_due_at <= now).limit(1)
         if (await session.execute(due)).first() is not None:
             await job_service.begin(backend, session, kind="metadata", subject=f"metadata/{slug}", user_id=None, provider=slug)
+
+
+async def _read_due_achievements(backend: Backend, session: AsyncSession, now: datetime) -> None:
+    """
+    Of accounts that were synced since they were last looked at, `achievements_every_h` ago or longer, those that show play which was not
+    read yet. A look counts whether it finds something or not: a library is not searched every few minutes for ever.
+    """
+    every_s = int(backend.settings.achievements_every_h * 3600)
+    slugs = sorted(slug for slug, store in backend.stores.items() if isinstance(store, ReadsAchievements))
+    if not every_s or not slugs:
+        return
+    looked_at = type_coerce(func.coalesce(accounts.c.achievements_at, 0), BigInteger)
+    query = select(Account).where(
+        accounts.c.removed_at.is_(None),
+        accounts.c.state == AccountState.OK,
+        accounts.c.provider.in_(slugs),
+        looked_at <= int(now.timestamp()) - every_s,
+        type_coerce(accounts.c.last_sync_at, BigInteger) >= looked_at,
+    )
+    due = query.order_by(looked_at, accounts.c.id).limit(LOOKED_THROUGH_AT_ONCE).with_for_update(skip_locked=True)
+    for account in (await session.execute(due)).scalars().all():
+        assert account.id is not None
+        account.achievements_at = now
+        if await achievements.is_any_due(session, account.id):
+            await _begin_for(backend, session, account, "achievements", Queue.LATER)
+
+
+async def _begin_for(backend: Backend, session: AsyncSession, account: Account, kind: str, queue: Queue) -> None:
+    await job_service.begin(
+        backend,
+        session,
+        kind=kind,
+        subject=f"{kind}/{account.id}",
+        user_id=account.user_id,
+        provider=account.provider,
+        account_id=account.id,
+        account=account.account,
+        queue=queue,
+    )
 
 
 async def _read_proton_feed(backend: Backend, session: AsyncSession, now: datetime) -> None:
@@ -131,6 +162,7 @@ async def _clean_up(backend: Backend, session: AsyncSession, now: datetime) -> N
 TASKS = {
     "sync": Task(timedelta(minutes=1), _sync_due_accounts),
     "metadata": Task(timedelta(minutes=15), _read_due_metadata),
+    "achievements": Task(timedelta(minutes=10), _read_due_achievements),
     "proton-feed": Task(timedelta(hours=1), _read_proton_feed),
     "clean-up": Task(timedelta(hours=6), _clean_up),
 }

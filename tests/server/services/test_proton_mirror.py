@@ -17,7 +17,7 @@ from integ_server.contract.errors import BuildNotFoundError, IntegError, Integri
 from integ_server.contract.scopes import Scope
 from integ_server.models.tables import jobs as jobs_table
 from integ_server.models.tables import proton_versions
-from integ_server.services import jobs, proton_catalogue, proton_mirror
+from integ_server.services import clean_up, jobs, proton_catalogue, proton_mirror
 from integ_server.services.backend import Backend
 from integ_server.services.proton_mirror import SUBJECT
 from tests.conftest_sandbox import RunningSandbox
@@ -48,6 +48,9 @@ async def served(open_served: OpenServed, sandbox: RunningSandbox, folder: Path,
     return made
 
 
+_DOES = {"proton-feed": proton_catalogue.read_feeds, "proton-mirror": proton_mirror.fetch, "clean-up": clean_up.clean_up}
+
+
 async def _work(backend: Backend, kind: str, subject: str) -> None:
     """Do the job about *subject*, a new one unless somebody asked already; its failure is raised, and the job is free again."""
     async with backend.db.writing.begin() as session:
@@ -55,7 +58,7 @@ async def _work(backend: Backend, kind: str, subject: str) -> None:
     job = await jobs.claim(backend, begun.id)
     assert job is not None
     try:
-        await (proton_catalogue.read_feeds if kind == "proton-feed" else proton_mirror.fetch)(backend, job)
+        await _DOES[kind](backend, job)
     except IntegError as error:
         await jobs.fail(backend, job.id, error)
         raise
@@ -269,13 +272,13 @@ async def test_the_mirror_keeps_to_its_size_and_lets_the_least_wanted_go(
         await _mirror(served.backend, "GE-Proton11-3")
 
 
-async def test_pruning_takes_what_belongs_to_nothing(served: Served, folder: Path) -> None:
+async def test_cleaning_up_takes_what_belongs_to_nothing(served: Served, folder: Path) -> None:
     await _mirror(served.backend)
     strange, fresh = folder / "ge" / "old.tar.gz", folder / "ge" / ".new.part"
     strange.write_bytes(b"x")
     fresh.write_bytes(b"x")
     os.utime(strange, (1, 1))
-    assert await proton_mirror.prune(served.backend) == 1
+    await _work(served.backend, "clean-up", "clean-up")
     assert _files(folder) == [".new.part", "GE-Proton11-6-x86_64.tar.gz"]
     served.backend.settings = served.backend.settings.model_copy(update={"proton_mirror_max_bytes": 1})
     assert await proton_mirror.prune(served.backend) == 1

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select, update
 
 from integ_server.contract.types import AccountState
 from integ_server.models.tables import accounts, games, jobs, library_entries, periodic_tasks, sessions, users
-from integ_server.services import claims, clean_up, schedule
+from integ_server.services import achievements, claims, clean_up, schedule
 from integ_server.services import jobs as job_service
 from integ_server.services.queues import Queue
 from tests.fakes import Shelf, fake_store, owned
@@ -87,6 +87,58 @@ async def test_libraries_are_synced_again_when_it_is_time_and_not_while_they_fai
     assert await begun_after(last_sync_at=now - timedelta(hours=12)) == 2
     assert {row.queue for row in await _rows(player, jobs) if row.state == "queued" and row.kind == "sync"} == {"soon"}
     assert await begun_after(last_sync_at=now - timedelta(hours=12), state=AccountState.SIGNED_OUT) == 0
+
+
+async def test_achievements_of_what_was_played_are_read_gently_and_for_nothing_else(open_player: OpenPlayer) -> None:
+    played = owned("1", last_played_at=datetime(2026, 5, 1, tzinfo=UTC))
+    shelf = Shelf(games={"ann": [played, owned("2")], "bob": [owned("2")]})
+    player = await open_player({"fake": fake_store(shelf, reads_achievements=True, reads_metadata=False)}, achievements_every_h=10)
+    for name in ("ann", "bob"):
+        await player.sign_in("fake", name)
+    await player.pull()
+
+    async def begun() -> list[Any]:
+        await _make_due(player, "achievements")
+        assert await schedule.begin_due(player.backend) == ["achievements"]
+        return [row for row in await _rows(player, jobs) if row.kind == "achievements" and row.state == "queued"]
+
+    async def hours_pass(hours: int) -> None:
+        async with player.backend.db.writing.begin() as session:
+            past = timedelta(hours=hours)
+            for row in (await session.execute(select(accounts.c.id, accounts.c.achievements_at))).all():
+                await session.execute(update(accounts).where(accounts.c.id == row.id).values(achievements_at=row.achievements_at - past))
+
+    (job,) = await begun()
+    assert (job.account, job.subject, job.queue, job.user_id) == ("ann", f"achievements/{job.account_id}", "later", player.user)
+    await hours_pass(11)
+    assert [row.id for row in await begun()] == [job.id], "never two at once"
+    claimed = await player.claim(job.id)
+    await achievements.read_played(player.backend, claimed)
+    assert shelf.achievements_asked == [("ann", "1")]
+    await hours_pass(11)
+    assert await begun() == [], "nothing was played since"
+
+    shelf.games["ann"][0] = owned("1", last_played_at=datetime.now(UTC) + timedelta(minutes=5))
+    await player.pull()
+    assert await begun() == [], "it was looked at within the ten hours"
+    await hours_pass(11)
+    assert [row.account for row in await begun()] == ["ann"]
+
+
+async def test_achievements_are_left_alone_when_that_is_wanted_or_the_account_is_private(open_player: OpenPlayer) -> None:
+    shelf = Shelf(games={"ann": [owned("1", last_played_at=datetime(2026, 5, 1, tzinfo=UTC))]})
+    player = await open_player({"fake": fake_store(shelf, reads_achievements=True, reads_metadata=False)}, achievements_every_h=0)
+    await player.sign_in("fake", "ann")
+    await player.pull()
+    await _make_due(player, "achievements")
+    await schedule.begin_due(player.backend)
+    assert "achievements" not in {row.kind for row in await _rows(player, jobs)}
+    player.backend.settings = player.backend.settings.model_copy(update={"achievements_every_h": 24.0})
+    async with player.backend.db.writing.begin() as session:
+        await session.execute(update(accounts).values(state=AccountState.PRIVATE))
+    await _make_due(player, "achievements")
+    await schedule.begin_due(player.backend)
+    assert "achievements" not in {row.kind for row in await _rows(player, jobs)}
 
 
 async def test_releases_that_nobody_told_of_are_asked_for_in_nobodys_name(open_player: OpenPlayer) -> None:
