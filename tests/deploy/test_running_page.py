@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 
 from integ_server.auth import tokens as personal_tokens
@@ -24,6 +32,7 @@ from integ_server.models.account import Account
 from integ_server.opening import open_backend
 from integ_server.services import access, accounts, readiness, users
 from integ_server.settings import ServerSettings
+from tests.backends import served
 from tests.deploy.page import lines_of
 from tests.fakes import Shelf, fake_store
 from tests.servers import Postgres, postgres_server, redis_program
@@ -71,6 +80,62 @@ def test_each_process_starts_from_the_pages_lines(database: Postgres, tmp_path: 
     assert checks.pop("workers") in {"ok", "warn"}, "it may be a moment later than the API"
     assert set(checks.values()) == {"ok"} and len(checks) >= 3
     assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    heard: ClassVar[list[tuple[bytes, dict[str, str]]]]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.heard.append((body, {name.lower(): value for name, value in self.headers.items()}))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        """Nobody reads along."""
+
+
+@contextmanager
+def _receiver() -> Iterator[tuple[str, list[tuple[bytes, dict[str, str]]]]]:
+    """An address that takes deliveries, and what it heard."""
+    kind = type("Receiver", (_Receiver,), {"heard": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/integ", kind.heard
+        server.shutdown()
+
+
+def test_a_webhook_is_made_tried_looked_at_and_taken_away_by_the_pages_lines(tmp_path: Path, need: Callable[[str], str]) -> None:
+    need("curl")
+    make, look = lines_of("Webhooks")
+    with _receiver() as (address, heard), served(tmp_path / "b", "http://127.0.0.1:9", INTEG_WEBHOOK_ALLOW_PRIVATE="true") as backend:
+        token = backend.new_token(backend.new_user())
+        env = {"PATH": os.environ["PATH"], "INTEG_TOKEN": token, "INTEG_BACKEND_URL": backend.url}
+        assert "https://hooks.example/integ" in make
+        waiting = f"while ! test -e {tmp_path}/heard; do sleep 0.1; done"
+        script = f"set -e\n{make.replace('https://hooks.example/integ', address)}\n{waiting}\n{look}"
+        running = subprocess.Popen(["bash", "-c", script], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            until = time.monotonic() + 60
+            while not heard:
+                assert running.poll() is None and time.monotonic() < until
+                time.sleep(0.1)
+            time.sleep(0.5)  # its row is written after the answer
+            (tmp_path / "heard").touch()
+            said, wrong = running.communicate(timeout=60)
+        finally:
+            running.kill()
+        assert running.returncode == 0, wrong
+        made = json.loads((tmp_path / "webhook.json").read_text())["data"]
+        sent, deliveries, listed, off = (json.loads(each)["data"] for each in re.findall(r'{"status".*?"timestamp":"[^"]*"}', said))
+        body, headers = heard[0]
+        signed = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
+        key = base64.b64decode(made["secret"].removeprefix("whsec_"))
+        assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+        assert (sent["event"], deliveries["items"][0]["state"], deliveries["items"][0]["status"]) == ("test", "done", 204)
+        assert [each["id"] for each in listed] == [made["id"]] and off["enabled"] is False
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{backend.url}/webhooks", headers=bearer).json()["data"] == []
 
 
 async def _stored(settings: ServerSettings) -> tuple[str, str]:
