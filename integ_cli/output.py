@@ -100,7 +100,7 @@ class Output:
 
     @contextmanager
     def progress(self) -> Iterator[Report]:
-        """A report for a long action: events, a bar on a terminal, lines with `-v`, or nothing."""
+        """A report for a long action: events, a bar on a terminal, lines with `-v`, or only what is waited for."""
         if self.events:
             yield self._as_event
         elif sys.stderr.isatty() and not self.quiet and os.environ.get("TERM") != "dumb":
@@ -112,7 +112,9 @@ class Output:
             stages: set[str] = set()
 
             def report_stage(progress: Progress) -> None:
-                if self.verbose and progress.told not in stages:
+                if progress.waits:
+                    self.note(progress.message)
+                elif self.verbose and progress.told not in stages:
                     stages.add(progress.told)
                     self._aside(_said(progress))
 

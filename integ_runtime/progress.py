@@ -20,6 +20,8 @@ class Progress:
     """A sentence of its own, to be kept in view."""
     about: str = ""
     """Which one it is (`steam`), where several go on side by side."""
+    waits: bool = False
+    """Nothing goes on for now: `message` says what is waited for, and until when."""
 
     @property
     def told(self) -> str:

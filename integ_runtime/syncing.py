@@ -80,9 +80,18 @@ def _by_account(jobs: Sequence[JobInfo], report: Report) -> Callable[[JobInfo], 
 
     def tell(job: JobInfo) -> None:
         about = f"{job.provider} {job.account}" if job.account and stores[job.provider] > 1 else job.provider
-        report(Progress(job.stage or job.state, done=job.done, total=job.total, about=about))
+        if job.state is JobState.QUEUED and job.error is not None:
+            report(Progress("waiting", about=about, message=_why(about, job), waits=True))
+        else:
+            report(Progress(job.stage or job.state, done=job.done, total=job.total, about=about))
 
     return tell
+
+
+def _why(about: str, job: JobInfo) -> str:
+    """What a job waits for, for people: `steam waits: Steam did not answer; asked again at 12:30:05`."""
+    again = f"; asked again at {job.waits_until.astimezone():%H:%M:%S}" if job.waits_until else ""
+    return f"{about} waits: {from_envelope(job.error or {}).message}{again}"
 
 
 async def _wait_for(api: ApiClient, waiting: set[str], told: dict[str, JobInfo], tell: Callable[[JobInfo], None], waker: Waker) -> None:

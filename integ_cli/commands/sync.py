@@ -37,11 +37,24 @@ def sync(
         with out.progress() as report:
             return await runtime.sync(wanted, full=full, report=report)
 
-    outcome = session.run(out, work)
+    try:
+        outcome = session.run(out, work)
+    except KeyboardInterrupt:
+        out.note(_goes_on())
+        raise
     outcome.raise_if_failed()
     out.result("sync", {"accounts": outcome.accounts}, accounts_table(out, outcome.accounts))
     if not outcome.accounts:
         out.note("Nobody is signed in: integ login")
+
+
+def _goes_on() -> str:
+    """What becomes of a sync whose player does not wait for its end."""
+    from integ_runtime.settings import read_settings
+
+    if read_settings().backend_url is None:
+        return "Nothing more is read now; what was begun is taken up by the next: integ sync"
+    return "The backend goes on with it; how far it is: integ status"
 
 
 def accounts_table(out: Output, accounts: list[dict[str, Any]]) -> str:

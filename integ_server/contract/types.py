@@ -283,7 +283,9 @@ class JobInfo(Wire):
     total: int | None = None
     counts: SyncCounts | None = None
     error: dict[str, Any] | None = None
-    """The failure as an error envelope."""
+    """The failure as an error envelope; of one that is `queued` again, what it waits for."""
+    waits_until: datetime | None = None
+    """When it is tried again; None: as soon as somebody is free."""
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None

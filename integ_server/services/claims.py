@@ -112,6 +112,7 @@ def _begin(dialect: str) -> Any:
         "attempts": jobs.c.attempts + 1,
         "started_at": func.coalesce(jobs.c.started_at, now),
         "due_at": None,
+        "error": None,
         "stage": "",
         "done": 0,
         "total": None,
@@ -136,13 +137,12 @@ def _by_queue(turns: Mapping[Queue, Any]) -> Any:
     return case(*((jobs.c.queue == each.value, turns[each]) for each in (Queue.NOW, Queue.SOON)), else_=turns[Queue.LATER])
 
 
-async def put_off(backend: Backend, job_id: str, stage: str, pause_s: float) -> None:
-    """Back into the line, for whoever is free in *pause_s* seconds: nobody holds it meanwhile."""
+async def put_off(backend: Backend, job_id: str, why: IntegError, pause_s: float) -> None:
+    """Back into the line, for whoever is free in *pause_s* seconds: nobody holds it meanwhile, and who asks is told *why*."""
     due_at = datetime.now(UTC) + timedelta(seconds=pause_s + 0.999)  # moments are whole seconds, and none is too early
     async with backend.db.writing.begin() as session:
-        await session.execute(
-            update(jobs).where(*mine(job_id)).values(state="queued", stage=stage, owner=None, due_at=due_at, turn_at=_turn_of_each(due_at))
-        )
+        waits: dict[str, Any] = {"state": "queued", "stage": "waiting", "error": to_envelope(why), "owner": None}
+        await session.execute(update(jobs).where(*mine(job_id)).values(**waits, due_at=due_at, turn_at=_turn_of_each(due_at)))
         events.job_changed(session, job_id)
 
 

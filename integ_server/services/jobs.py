@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, select, update
@@ -167,7 +167,7 @@ async def claim(backend: Backend, job_id: str) -> Job | None:
             return None
         job.state, job.owner, job.heartbeat_at, job.attempts = "running", me, now, job.attempts + 1
         job.started_at = job.started_at or now
-        job.stage, job.done, job.total = "", 0, None
+        job.stage, job.done, job.total, job.error, job.due_at = "", 0, None, None, None
         await session.flush()
         events.job_changed(session, job.id)
         return job
@@ -231,10 +231,11 @@ async def end_cancelled(backend: Backend, job_id: str) -> None:
         events.job_changed(session, job_id)
 
 
-async def put_off(backend: Backend, job_id: str, stage: str) -> None:
-    """Back to waiting, but still this process's: it has set itself a time to go on."""
+async def put_off(backend: Backend, job_id: str, why: IntegError, pause_s: float) -> None:
+    """Back to waiting, but still this process's: it goes on in *pause_s* seconds."""
+    due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
     async with backend.db.writing.begin() as session:
-        await session.execute(_mine(job_id).values(state="queued", stage=stage))
+        await session.execute(_mine(job_id).values(state="queued", stage="waiting", error=to_envelope(why), due_at=due_at))
         events.job_changed(session, job_id)
 
 
@@ -304,6 +305,7 @@ def info(job: Job) -> JobInfo:
         total=job.total,
         counts=SyncCounts.model_validate(job.counts) if job.counts else None,
         error=job.error,
+        waits_until=job.due_at if job.state == "queued" else None,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -185,7 +186,7 @@ class Runner:
             return "dropped"
         except BackendUnreachableError as away:
             _log.warning("job %s begins again when the backend's own parts answer: %s", job.id, away.message)
-            await self._written(lambda: claims.put_off(backend, job.id, "waiting", _UNREACHABLE_PAUSE_S))
+            await self._written(partial(claims.put_off, backend, job.id, away, _UNREACHABLE_PAUSE_S))
             return "queued"
         except (ProviderUnavailableError, BusyError) as busy:
             return await self._wait(job, busy)
@@ -209,10 +210,10 @@ class Runner:
         if pause_s is None:
             return await self._failed(job, busy)
         if self._backend.settings.is_embedded:
-            await jobs.put_off(self._backend, job.id, "waiting")
+            await jobs.put_off(self._backend, job.id, busy, pause_s)
             raise PutOffError(str(busy), pause_s) from busy
         scattered_s = pause_s + random.random() * min(pause_s, 5.0)  # so that those who wait for the same do not come back together
-        await self._written(lambda: claims.put_off(self._backend, job.id, "waiting", scattered_s))
+        await self._written(lambda: claims.put_off(self._backend, job.id, busy, scattered_s))
         return "queued"
 
     async def _failed(self, job: Job, error: IntegError) -> str:

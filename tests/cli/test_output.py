@@ -97,6 +97,18 @@ def test_progress_is_silent_off_a_terminal_but_for_verbose(capsys: pytest.Captur
     assert capsys.readouterr() == ("", "download (2.0 KiB)\n")
 
 
+def test_what_is_waited_for_is_told_off_a_terminal_too_but_not_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output()
+    waiting = Progress("waiting", about="steam", message="steam waits: Steam did not answer; asked again at 12:30:05", waits=True)
+    with out.progress() as report:
+        report(waiting)
+    assert capsys.readouterr() == ("", "steam waits: Steam did not answer; asked again at 12:30:05\n")
+    out.quiet = True
+    with out.progress() as report:
+        report(waiting)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_quiet_keeps_notes_back_but_no_failures(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output()
     out.quiet = True

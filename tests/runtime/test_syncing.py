@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
+import sys
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,6 +77,61 @@ async def test_one_of_two_stores_that_refuses_takes_nothing_away(signed_in: Runt
         outcome.raise_if_failed()
     assert {each["provider"] for each in outcome.accounts if each["error"]} == {"steam"}
     assert await keys(signed_in) == have
+
+
+async def test_whoever_waits_for_a_store_that_is_down_is_told_which_one_and_until_when(signed_in: Runtime, sandbox: RunningSandbox) -> None:
+    heard: list[str] = []
+
+    def hear(progress: Progress) -> None:
+        if progress.waits:
+            heard.append(progress.message)
+            sandbox.faults.off("steam.down")
+
+    sandbox.faults.on("steam.down")
+    (await signed_in.sync(report=hear)).raise_if_failed()
+    assert heard and re.fullmatch(r"steam waits: Steam .*; asked again at \d\d:\d\d:\d\d", heard[0])
+    assert all(job.error is None and job.waits_until is None for job in (await (await signed_in.api()).sync_status()).jobs)
+
+
+async def test_ctrl_c_while_a_store_is_down_ends_the_waiting_with_130_and_what_comes_of_the_job(
+    signed_in: Runtime, sandbox: RunningSandbox, backend_kind: BackendKind
+) -> None:
+    sandbox.faults.on("steam.down")
+    words = [sys.executable, "-m", "integ_cli", "sync", "steam"]
+    child = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL)
+    assert child.stderr is not None
+    waits = await asyncio.wait_for(child.stderr.readline(), 30)
+    assert waits.startswith(b"steam waits: Steam ")
+    child.send_signal(signal.SIGINT)
+    rest = (await asyncio.wait_for(child.stderr.read(), 30)).decode()
+    assert await child.wait() == 130
+    assert "Traceback" not in rest
+    sandbox.faults.off("steam.down")
+    if not backend_kind.is_served:
+        assert "integ sync" in rest
+        (await signed_in.sync()).raise_if_failed()
+        return
+    assert "The backend goes on with it" in rest
+    api = await signed_in.api()
+    for _ in range(200):
+        if all(job.state == "done" for job in (await api.sync_status()).jobs if job.kind == "sync"):
+            break
+        await asyncio.sleep(0.1)
+    await signed_in.follow()
+    assert any(key.startswith("steam:") for key in await keys(signed_in))
+
+
+async def test_a_sync_in_the_background_is_not_waited_for(signed_in: Runtime, sandbox: RunningSandbox) -> None:
+    sandbox.faults.on("steam.down")
+    began = time.monotonic()
+    pid = await signed_in.sync_in_background(["steam"])
+    assert time.monotonic() - began < 2
+    sandbox.faults.off("steam.down")
+    while Path(f"/proc/{pid}/stat").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+        await asyncio.sleep(0.05)
+        assert time.monotonic() - began < 60
+    await signed_in.follow()
+    assert any(key.startswith("steam:") for key in await keys(signed_in))
 
 
 async def test_a_store_that_is_signed_out_of_leaves_the_library(signed_in: Runtime) -> None:

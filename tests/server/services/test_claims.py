@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from integ_server.contract.errors import JobNotFoundError
+from integ_server.contract.errors import JobNotFoundError, ProviderUnavailableError
 from integ_server.contract.types import JobState, SyncRequest
 from integ_server.migrations.upgrade import migrate
 from integ_server.models.job import Job
@@ -153,7 +153,7 @@ async def test_a_job_that_was_put_off_is_nobodys_until_it_is_due(open_served: Ca
     backend = (await open_served()).backend
     job_id = await _ask(backend, None, "sync/1")
     (job,) = await claims.claim_next(backend, ALL, 1)
-    await claims.put_off(backend, job_id, "waiting", 3600)
+    await claims.put_off(backend, job_id, ProviderUnavailableError("Fake is down"), 3600)
     row = await _row(backend, job_id)
     assert (row.state, row.stage, row.owner) == ("queued", "waiting", None)
     assert timedelta(seconds=3600) <= row.due_at - job.created_at < timedelta(seconds=3700)
