@@ -102,7 +102,7 @@ class Decisions:
 
     def add(self, decision: Decision) -> None:
         """
-        Let *decision* wait behind the others.
+        Let *decision* wait behind the others, on the disk before anybody is told that it waits.
 
         Raises:
             BackendUnreachableError: They are too many.
@@ -117,7 +117,7 @@ class Decisions:
 
     def write(self, decisions: Sequence[Decision]) -> None:
         """
-        Replace all: whole or not at all, and on the disk before anybody is told that they wait.
+        Replace all: whole or not at all.
 
         Raises:
             StorageError: There is no room for them.
@@ -134,7 +134,11 @@ class Decisions:
                 os.fsync(file.fileno())
             beside.replace(self._queue)
         except OSError as error:
-            raise StorageError(f"what you decided can't be kept: {error.strerror}", hint="integ doctor") from error
+            raise _not_kept(error) from error
+
+
+def _not_kept(error: OSError) -> StorageError:
+    return StorageError(f"what you decided can't be kept: {error.strerror}", hint="integ doctor")
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {

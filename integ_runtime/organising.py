@@ -10,7 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +94,13 @@ class Organising:
 
     @asynccontextmanager
     async def reading_once(self) -> AsyncIterator[None]:
-        """For many decisions, one after the other: what became of them is read into the library at the end."""
+        """For many decisions, one after the other: the library shows them, and what became of them, at the end."""
         self._reads_later = True
         try:
             yield
         finally:
             self._reads_later = False
-            if self._sent_unread:
-                await self._read_again()
+            await self._show_all()
 
     async def send_waiting(self) -> int:
         """
@@ -113,7 +112,7 @@ class Organising:
         """
         if not await asyncio.to_thread(self._queue.exist) and not await self._library.shows_waiting():
             return 0
-        async with only_one(self._lock, doing="sending what you decided"):
+        async with self._alone():
             before = len(self._unread)
             try:
                 await self._send_waiting()
@@ -130,15 +129,15 @@ class Organising:
                 sent += await self._do(*request, kept=_KEPT if even_signed_out else _AWAY)
         finally:
             self._sent_unread = self._sent_unread or bool(sent)
-            if sent and not self._reads_later:
-                await self._read_again()
+            if not self._reads_later:
+                await self._show_all()
         return sent == len(requests)
 
     async def _do(self, method: str, path: str, body: dict[str, Any], *, kept: tuple[type[IntegError], ...]) -> bool:
         owner = await self._library.owner()
         decision = Decision(owner, method, path, body, uuid.uuid4().hex, utc_now_text())
         decision.check()
-        async with only_one(self._lock, doing="sending what you decided"):
+        async with self._alone():
             try:
                 if time.monotonic() >= self._away_until and await self._send_waiting():
                     await self._send(decision)
@@ -146,10 +145,7 @@ class Organising:
             except kept as error:
                 _log.info("%s waits: %s", path, error.message)
                 self._away_until = time.monotonic() + _PAUSE_S
-            finally:
-                await self._show()
             await asyncio.to_thread(self._queue.add, decision)
-            await self._show()
         return False
 
     async def _send_waiting(self) -> bool:
@@ -183,6 +179,15 @@ class Organising:
     async def _send(self, decision: Decision) -> None:
         await (await self._api()).change(decision.method, decision.path, decision.body, key=decision.key)
 
+    def _alone(self) -> AbstractAsyncContextManager[None]:
+        return only_one(self._lock, doing="sending what you decided")
+
+    async def _show_all(self) -> None:
+        async with self._alone():
+            await self._show()
+        if self._sent_unread:
+            await self._read_again()
+
     async def _show(self) -> None:
         """Let the library show what it can't have heard of yet; what was refused is not among it."""
         owner = await self._library.owner()
@@ -200,4 +205,5 @@ class Organising:
             return
         self._unread.clear()
         self._sent_unread = False
-        await self._show()
+        async with self._alone():
+            await self._show()

@@ -102,16 +102,18 @@ def _said(value: Any) -> str:
 
 
 def _check_target(out: Output, target: Path) -> None:
-    """Another file than an export of ours is not replaced unasked."""
+    """Another file than an export of ours is not replaced unasked, and nothing that is no file."""
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder", hint=f"integ export {target}/integ-backup.json")
+    if not target.exists():
+        if not target.parent.is_dir():
+            raise UsageError(f"there is no folder {target.parent}", hint="integ export FILE")
+        return
+    if not target.is_file():
+        raise UsageError(f"{target} is no file that could be replaced", hint=f"integ export > {target}")
     try:
         with target.open("rb") as file:
             begins = file.read(len(_BEGINS))
-    except FileNotFoundError:
-        if not target.parent.is_dir():
-            raise UsageError(f"there is no folder {target.parent}", hint="integ export FILE") from None
-        return
-    except IsADirectoryError as error:
-        raise UsageError(f"{target} is a folder", hint=f"integ export {target}/integ-backup.json") from error
     except OSError as error:
         raise StorageError(f"{target} can't be read: {error.strerror}", hint="integ export FILE") from error
     if begins and begins != _BEGINS:

@@ -70,7 +70,11 @@ def write_overlay(base: sqlite3.Connection, waiting: Sequence[Waiting]) -> set[s
     moved = _Moves(base).after(waiting)
     base.executemany("INSERT INTO moved VALUES (?, ?)", sorted(moved.items()))
     after = read_overlay(base)
-    return set() if after == before else before.keys | after.keys
+    return {
+        key
+        for key in before.keys | after.keys
+        if before.moved.get(key) != after.moved.get(key) or before.wishes.get(key) != after.wishes.get(key)
+    }
 
 
 def joined(all_facts: Sequence[TitleFacts]) -> TitleFacts:

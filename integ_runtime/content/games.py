@@ -14,7 +14,7 @@ from integ_runtime.content import imports
 from integ_runtime.content.install import Installation
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key, is_key
 from integ_runtime.content.installer_files import names_of
-from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run, kept_dlc, with_before
+from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run, kept_dlc, with_before, with_wishes
 from integ_runtime.content.uninstall import Removed, purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
 from integ_runtime.launch.environment import clean
@@ -64,7 +64,7 @@ class Games:
         if key.startswith("steam:"):
             return _steam_plan(key)
         before = self._find_own(key)
-        plan = await self._ask(key, with_before(options, before))
+        plan = await self._ask(key, await self._wanted(key, options, before))
         return dry_run(plan, self._choose_place(plan, before, options))
 
     async def install(
@@ -89,7 +89,7 @@ class Games:
         async with self._alone(key, "installing it"):
             before = self._find_own(key)
             report(Progress("plan"))
-            wanted = with_before(options, before)
+            wanted = await self._wanted(key, options, before)
             plan = await self._ask(key, wanted)
             place = self._choose_place(plan, before, options)
             if before is not None and before.whole and _same_content(before, plan):
@@ -197,6 +197,14 @@ class Games:
         place = choose_place(plan, self._settings.games_root, before, options.directory)
         check_place(place, plan.key, before, self._installed.all(), left=self._installed.left_of(plan.key))
         return place
+
+    async def _wanted(self, key: str, options: InstallOptions, before: InstalledGame | None) -> InstallOptions:
+        """*options*, filled up by what is installed already, else by what the player wishes for all games."""
+        if before is not None or self._library is None:
+            return with_before(options, before)
+        title = await self._library.find_title(key)
+        platforms = [name for release in (title.releases if title else ()) if release.key == key for name in release.platforms]
+        return with_wishes(options, await self._library.preferences(), platforms)
 
     async def _ask(self, key: str, options: InstallOptions) -> DownloadPlan:
         plan = await (await self._api()).download_plan(key, options.request())

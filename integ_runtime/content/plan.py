@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +50,17 @@ def with_before(options: InstallOptions, before: InstalledGame | None) -> Instal
         branch=options.branch or before.branch or None,
         build=options.build or (before.build if before.state == "installing" else None) or None,
     )
+
+
+def with_wishes(options: InstallOptions, wishes: Mapping[str, Any], platforms: Sequence[str]) -> InstallOptions:
+    """
+    *options* for a first install of a game that is there for *platforms*, filled up by the player's *wishes* for all games: the fields
+    of `UserPreferences`. A wish for Linux is how it is anyway, and one for Windows counts where the game is there for it.
+    """
+    platform = options.platform
+    if platform is None and wishes.get("platform") == "windows" and "windows" in platforms:
+        platform = "windows"
+    return replace(options, platform=platform, language=options.language or wishes.get("language"))
 
 
 def kept_dlc(options: InstallOptions) -> tuple[str, ...]:

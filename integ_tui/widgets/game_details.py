@@ -65,6 +65,10 @@ def written(shown: Shown, now: datetime) -> Text:
             _append_release(text, release)
         if shown.row.tags:
             text.append(f"\nTags     {', '.join(clean(tag) for tag in shown.row.tags)}")
+    note = clean_lines(str(details.get("notes") or "")).strip()
+    if note:
+        text.append("\n\nYour note", style="bold")
+        text.append(f"\n{note}")
     description = clean_lines(str(details.get("description") or "")).strip()
     if description:
         text.append(f"\n\n{description}")

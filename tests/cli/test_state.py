@@ -316,6 +316,13 @@ def test_another_file_is_replaced_after_a_yes_only(
     assert integ("export", str(file)).code == 0, "an export is replaced by the next"
     assert integ("export", str(tmp_path / "no" / "where.json")).code == 2
     assert integ("export", str(tmp_path)).code == 2
+    os.mkfifo(tmp_path / "pipe")
+    assert integ("export", str(tmp_path / "pipe"), "--yes").code == 2
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    assert integ("export", str(link)).code == 0
+    assert link.is_symlink(), "a link stays one"
+    link.unlink()
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["notes.txt"]
     assert json.loads(file.read_text())["schema"] == "integ/export@1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ class Backend:
         self.refused: dict[str, IntegError] = {}
         """By path."""
         self.taken: list[tuple[str, dict[str, Any]]] = []
-        self.asked = 0
+        self.asked = self.reads = 0
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked += request.method != "GET"
@@ -47,6 +48,7 @@ class Backend:
         if error is not None:
             return httpx.Response(error.status, json=to_envelope(error))
         if request.url.path == "/games/changes":
+            self.reads += 1
             return _ok(Changes(revision=int(request.url.params["since"])).model_dump(mode="json"))
         if request.url.path == "/users/me":
             return _ok({"id": "ann", "name": "Ann", "revision": 5})
@@ -249,3 +251,47 @@ async def test_a_choice_of_this_device_is_told_once_somebody_is_signed_in(
     assert await fresh().choose_proton("steam:70002", "GE-Proton9-27") is True
     assert "never heard of it" in caplog.text
     assert backend.taken == [("/games/steam:70001/preferences", {"proton": "GE-Proton9-27"})]
+
+
+async def test_half_a_line_that_a_killed_process_left_spoils_nothing(
+    fresh: Callable[[], Organising], backend: Backend, tmp_path: Path
+) -> None:
+    backend.failing = BackendUnreachableError("gone")
+    organising = fresh()
+    await organising.decide_releases(["steam:70001"], {"favourite": True})
+    file = tmp_path / "decisions.jsonl"
+    file.write_text(file.read_text() + file.read_text()[:50])
+    await organising.decide_releases(["steam:70002"], {"favourite": True})
+    backend.failing = None
+    assert await fresh().send_waiting() == 2
+
+
+async def test_no_room_for_a_decision_is_told_and_those_that_wait_stay_whole(
+    fresh: Callable[[], Organising], backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.failing = BackendUnreachableError("gone")
+    organising = fresh()
+    await organising.decide_releases(["steam:70001"], {"favourite": True})
+    before = (tmp_path / "decisions.jsonl").read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("os.fsync", full)
+        with pytest.raises(StorageError, match="can't be kept"):
+            await organising.decide_releases(["steam:70002"], {"favourite": True})
+    assert (tmp_path / "decisions.jsonl").read_bytes() == before
+
+
+async def test_many_in_a_row_are_shown_and_read_once(fresh: Callable[[], Organising], backend: Backend, library: LibraryCache) -> None:
+    organising = fresh()
+    async with organising.reading_once():
+        for key in ("steam:70001", "steam:70002"):
+            assert await organising.decide_releases([key], {"favourite": True})
+        assert backend.reads == 0
+    assert backend.reads == 1
+    backend.failing = RateLimitedError("slowly")
+    async with organising.reading_once():
+        assert not await organising.decide_releases(["steam:70001"], {"notes": "shown"})
+    assert (await library.details("lantern-keep"))["notes"] == "shown"

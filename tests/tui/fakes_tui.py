@@ -121,6 +121,8 @@ class FakeLibrary:
     changes: int = 1
     gate: Gate | None = None
     slow_details: dict[str, Gate] = field(default_factory=dict)
+    notes: str = ""
+    """On every title."""
 
     async def titles(self) -> list[TitleRow]:
         if self.gate:
@@ -135,7 +137,7 @@ class FakeLibrary:
         return next((row for row in self.rows if row.title_id == game), None)
 
     async def details(self, title_id: str, /) -> dict[str, Any]:
-        return SOME_DETAILS if title_id == "clockwork-harbour" else {}
+        return {**(SOME_DETAILS if title_id == "clockwork-harbour" else {}), "notes": self.notes}
 
     async def stamp(self) -> int:
         return self.changes

@@ -175,6 +175,16 @@ async def test_details_follow_the_cursor() -> None:
             assert part in text
 
 
+async def test_the_details_hold_the_player_s_note_in_plain_words() -> None:
+    app = app_with(FakeRuntime(library=FakeLibrary(notes="the [b]red[/b] key\n\x1b[31mis upstairs")))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        text = screen_text(app)
+        for part in ("Your note", "the [b]red[/b] key", "is upstairs"):
+            assert part in text
+        assert "\x1b" not in text
+
+
 async def test_a_slower_earlier_answer_about_a_title_is_dropped() -> None:
     slow = Gate()
     app = app_with(FakeRuntime(library=FakeLibrary(slow_details={"clockwork-harbour": slow})))

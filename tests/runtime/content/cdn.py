@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from integ_runtime.cache.store import LibraryCache
 from integ_runtime.content.games import Games
 from integ_runtime.content.installed import InstalledGames
 from integ_runtime.settings import RuntimeSettings, read_settings
@@ -204,7 +205,11 @@ class Shop:
         async def api() -> Any:
             return self.backend
 
-        return Games(self.settings, api, self.installed)
+        return Games(self.settings, api, self.installed, self.library)
+
+    @property
+    def library(self) -> LibraryCache:
+        return LibraryCache(self.settings.paths.cache_db)
 
     @property
     def folder(self) -> Path:

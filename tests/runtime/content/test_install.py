@@ -31,6 +31,7 @@ from integ_server.contract.errors import (
     UsageError,
     WouldLoseDataError,
 )
+from integ_server.contract.types import Changes, ReleaseRecord, TitleRecord, UserPreferences
 from tests.runtime.content.cdn import FILES, HOST, SPARE, Shop, md5, small_build, unixed
 from tests.runtime.launch.stage import until
 
@@ -117,6 +118,38 @@ async def test_what_was_asked_for_reaches_the_backend_and_an_update_asks_for_the
     await offered.games.install("gog:1", InstallOptions(dlc="all"))
     await offered.games.install("gog:1")
     assert [each.dlc for each in offered.backend.asked[2:]] == ["none", "none", "all", "all"]
+
+
+@pytest.mark.parametrize(
+    ("wished", "platforms", "options", "asked"),
+    [
+        ({"platform": "windows", "language": "de-DE"}, ["linux", "windows"], InstallOptions(), ("windows", "de-DE")),
+        ({"platform": "windows"}, ["linux"], InstallOptions(), (None, None)),
+        ({"platform": "linux"}, ["linux", "windows"], InstallOptions(), (None, None)),
+        (
+            {"platform": "windows", "language": "de-DE"},
+            ["linux", "windows"],
+            InstallOptions(platform="linux", language="fr-FR"),
+            ("linux", "fr-FR"),
+        ),
+    ],
+)
+async def test_the_players_wishes_for_all_games_count_where_nothing_else_was_asked_for(
+    offered: Shop, wished: dict[str, Any], platforms: list[str], options: InstallOptions, asked: tuple[str | None, str | None]
+) -> None:
+    release = ReleaseRecord(key="gog:1", provider="gog", provider_game_id="1", title_id="tea", title="Tea", platforms=platforms)
+    told = [TitleRecord(id="tea", title="Tea")], [release], UserPreferences(**wished)
+    await offered.library.apply(Changes(revision=1, titles=told[0], releases=told[1], preferences=told[2]))
+    await offered.games.plan("gog:1", options)
+    (request,) = offered.backend.asked
+    assert (request.platform, request.language) == asked
+
+
+async def test_wishes_of_later_change_no_game_that_is_installed(offered: Shop) -> None:
+    await offered.games.install("gog:1")
+    await offered.library.apply(Changes(revision=1, preferences=UserPreferences(language="de-DE")))
+    await offered.games.install("gog:1")
+    assert [each.language for each in offered.backend.asked] == [None, "en-US"]
 
 
 async def test_small_files_come_in_one_piece(shop: Shop) -> None:
