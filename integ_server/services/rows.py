@@ -8,8 +8,8 @@ handed over in one piece: to SQLite's executemany, and to PostgreSQL as one arra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Dialect, Select, String, Table, bindparam, func, select, text
@@ -68,8 +68,7 @@ async def insert_rows(session: AsyncSession, table: Table, rows: Sequence[Mappin
     """Insert *rows*, which all have the columns of the first; one that is there already is left out."""
     if not rows:
         return
-    names = tuple(rows[0])
-    await _execute(session, table, _insert_sql(session.get_bind().dialect.name, table, names), names, rows)
+    await _execute(session, table, _insert_sql, tuple(rows[0]), rows)
 
 
 async def update_rows(session: AsyncSession, table: Table, by: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -77,52 +76,74 @@ async def update_rows(session: AsyncSession, table: Table, by: Sequence[str], ro
     if not rows:
         return
     names = (*(name for name in rows[0] if name not in by), *by)
-    await _execute(session, table, _update_sql(session.get_bind().dialect.name, table, tuple(by), names), names, rows)
+    await _execute(session, table, partial(_update_sql, by=tuple(by)), names, rows)
 
 
-async def _execute(session: AsyncSession, table: Table, sql: str, names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+async def _execute(
+    session: AsyncSession, table: Table, sql: Callable[..., str], names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]
+) -> None:
     connection = await session.connection()
     dialect = connection.dialect
-    columns = [_converted(table, dialect, name, [row[name] for row in rows]) for name in names]
-    if dialect.name == "postgresql":
-        await connection.execute(text(sql), {f"c{at}": column for at, column in enumerate(columns)})
-    else:
-        await connection.exec_driver_sql(sql, list(zip(*columns, strict=True)))
+    columns = {name: _converted(table, dialect, name, [row[name] for row in rows]) for name in names}
+    if dialect.name != "postgresql":
+        await connection.exec_driver_sql(sql(dialect.name, table, names, frozenset()), list(zip(*columns.values(), strict=True)))
+        return
+    same = frozenset(name for name, values in columns.items() if _is_same(values))
+    if len(same) == len(names):  # one row, or one again and again: something has to say how many
+        same = frozenset()
+    told = {f"c{at}": values[0] if name in same else values for at, (name, values) in enumerate(columns.items())}
+    await connection.execute(text(sql(dialect.name, table, names, same)), told)
+
+
+def _is_same(values: Sequence[Any]) -> bool:
+    """Whether it is one thing in every row: then it travels once."""
+    first = values[0]
+    return all(value is first for value in values)
 
 
 def _converted(table: Table, dialect: Dialect, name: str, values: list[Any]) -> list[Any]:
+    """What the driver takes; what is the very same thing in many rows is converted once."""
     convert = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-    return values if convert is None else [convert(value) for value in values]
+    if convert is None:
+        return values
+    known = {id(value): value for value in values}
+    converted = {at: convert(value) for at, value in known.items()}
+    return [converted[id(value)] for value in values]
 
 
 @lru_cache(maxsize=64)
-def _insert_sql(dialect: str, table: Table, names: tuple[str, ...]) -> str:
+def _insert_sql(dialect: str, table: Table, names: tuple[str, ...], same: frozenset[str]) -> str:
     into = f"INSERT INTO {table.name} ({', '.join(names)})"
     if dialect == "postgresql":
-        return f"{into} SELECT {_typed(table, names)} FROM {_unnested(table, names)} ON CONFLICT DO NOTHING"  # noqa: S608 - our own names
+        return f"{into} {_given_rows(table, names, same)} ON CONFLICT DO NOTHING"
     return f"{into} VALUES ({', '.join('?' * len(names))}) ON CONFLICT DO NOTHING"
 
 
 @lru_cache(maxsize=64)
-def _update_sql(dialect: str, table: Table, by: tuple[str, ...], names: tuple[str, ...]) -> str:
+def _update_sql(dialect: str, table: Table, names: tuple[str, ...], same: frozenset[str], *, by: tuple[str, ...]) -> str:
     changed = [name for name in names if name not in by]
     if dialect == "postgresql":
         sets = ", ".join(f"{name} = new.{name}" for name in changed)
         where = " AND ".join(f"{table.name}.{name} = new.{name}" for name in by)
-        return f"UPDATE {table.name} SET {sets} FROM (SELECT {_typed(table, names)} FROM {_unnested(table, names)}) AS new WHERE {where}"  # noqa: S608
+        return f"UPDATE {table.name} SET {sets} FROM ({_given_rows(table, names, same)}) AS new WHERE {where}"  # noqa: S608 - our own names
     sets = ", ".join(f"{name} = ?" for name in changed)
     return f"UPDATE {table.name} SET {sets} WHERE {' AND '.join(f'{name} = ?' for name in by)}"  # noqa: S608
 
 
-def _unnested(table: Table, names: tuple[str, ...]) -> str:
-    arrays = ", ".join(f"CAST(:c{at} AS {_sent_as(table, name)}[])" for at, name in enumerate(names))
-    return f"unnest({arrays}) AS given({', '.join(names)})"
+def _given_rows(table: Table, names: tuple[str, ...], same: frozenset[str]) -> str:
+    """A SELECT of all that was given: columns of which every row has the *same* are one value, the others one array each."""
+    sent = {name: f":c{at} AS {_sent_as(table, name)}" for at, name in enumerate(names)}
+    several = [name for name in names if name not in same]
+    arrays = ", ".join(f"CAST({sent[name]}[])" for name in several)
+    source = {name: f"CAST({sent[name]})" if name in same else name for name in names}
+    typed = ", ".join(f"CAST({source[name]} AS {_stored_as(table, name)}) AS {name}" for name in names)
+    return f"SELECT {typed} FROM unnest({arrays}) AS given({', '.join(several)})"  # noqa: S608 - our own names
 
 
 def _sent_as(table: Table, name: str) -> str:
-    stored_as = table.c[name].type.compile(_POSTGRES)
+    stored_as = _stored_as(table, name)
     return "TEXT" if stored_as == "JSONB" else stored_as
 
 
-def _typed(table: Table, names: tuple[str, ...]) -> str:
-    return ", ".join(f"CAST({name} AS {table.c[name].type.compile(_POSTGRES)}) AS {name}" for name in names)
+def _stored_as(table: Table, name: str) -> str:
+    return table.c[name].type.compile(_POSTGRES)
