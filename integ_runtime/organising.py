@@ -46,8 +46,8 @@ class Organising:
         self._queue = Decisions(queue)
         self._lock = queue.with_name(f".{queue.name}.lock")
         self._unread: list[Decision] = []
-        """Sent from the queue, but what became of it was not read yet."""
-        self._reads_later = self._sent_unread = False
+        """Sent, but what became of it was not read yet: it is shown meanwhile."""
+        self._reads_later = self._decided_more = False
         self._away_until = 0.0
 
     async def decide(self, titles: Sequence[TitleRow], wishes: Mapping[str, Any]) -> bool:
@@ -100,7 +100,9 @@ class Organising:
             yield
         finally:
             self._reads_later = False
-            await self._show_all()
+            if self._decided_more:
+                self._decided_more = False
+                await self._show_all()
 
     async def send_waiting(self) -> int:
         """
@@ -110,16 +112,16 @@ class Organising:
             BackendUnreachableError: The rest has to wait.
             AuthenticationError: Nobody is signed in; it waits too.
         """
-        if not await asyncio.to_thread(self._queue.exist) and not await self._library.shows_waiting():
-            return 0
-        async with self._alone():
-            before = len(self._unread)
-            try:
-                await self._send_waiting()
-            finally:
-                took = len(self._unread) - before
-                await self._show()
-        await self._read_again()
+        before = len(self._unread)
+        if await asyncio.to_thread(self._queue.exist):
+            async with self._alone():
+                try:
+                    await self._send_waiting()
+                finally:
+                    await self._show()
+        took = len(self._unread) - before
+        if await self._library.shows_waiting():
+            await self._read_again()
         return took
 
     async def _do_all(self, requests: Sequence[tuple[str, str, dict[str, Any]]], *, even_signed_out: bool = False) -> bool:
@@ -128,8 +130,9 @@ class Organising:
             for request in requests:
                 sent += await self._do(*request, kept=_KEPT if even_signed_out else _AWAY)
         finally:
-            self._sent_unread = self._sent_unread or bool(sent)
-            if not self._reads_later:
+            if self._reads_later:
+                self._decided_more = True
+            else:
                 await self._show_all()
         return sent == len(requests)
 
@@ -141,6 +144,7 @@ class Organising:
             try:
                 if time.monotonic() >= self._away_until and await self._send_waiting():
                     await self._send(decision)
+                    self._unread.append(decision)
                     return True
             except kept as error:
                 _log.info("%s waits: %s", path, error.message)
@@ -185,7 +189,7 @@ class Organising:
     async def _show_all(self) -> None:
         async with self._alone():
             await self._show()
-        if self._sent_unread:
+        if self._unread:
             await self._read_again()
 
     async def _show(self) -> None:
@@ -204,6 +208,5 @@ class Organising:
             _log.info("what became of it is read later: %s", error.message)
             return
         self._unread.clear()
-        self._sent_unread = False
         async with self._alone():
             await self._show()

@@ -46,7 +46,12 @@ def tag(
     _decide("tag", [game], {"remove_tags" if off else "add_tags": tags}, f"{'lost' if off else 'got'} the tags {', '.join(tags)}")
 
 
-@command('integ note disco-elysium "the kitchen key is in the jacket"', "integ note disco-elysium", "integ note disco-elysium --off")
+@command(
+    'integ note disco-elysium "the kitchen key is in the jacket"',
+    "integ note disco-elysium --edit",
+    "integ note disco-elysium",
+    "xclip -o | integ note disco-elysium -",
+)
 def note(
     game: Game,
     text: Annotated[

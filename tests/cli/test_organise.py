@@ -140,6 +140,32 @@ def test_a_note_that_can_t_be_is_a_wrong_use(integ: Integ, library: Path, words:
     valid(told)
 
 
+def test_a_backend_that_asks_for_a_pause_hears_of_it_later(
+    integ: Integ, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path, valid: Valid
+) -> None:
+    with served(tmp_path / "backend", sandbox.url) as backend:
+        monkeypatch.setenv("INTEG_BACKEND_URL", backend.url)
+        monkeypatch.setenv("INTEG_TOKEN", backend.new_token(backend.new_user()))
+        sign_in(integ, sandbox)
+        one = next(iter(listed(integ)))
+        assert integ("note", one, "by heart").code == 0
+        backend.stop()
+        backend.environ["INTEG_REQUESTS_PER_MIN"] = "1"
+        backend.start()
+        sent = integ("tag", one, "quick", "--json")
+        assert (valid(sent)["queued"], listed(integ)[one]["tags"]) == (False, ["quick"]), "sent, though nothing more can be read"
+        told = integ("favourite", one, "--json")
+        assert (told.code, valid(told)["queued"], listed(integ)[one]["favourite"]) == (0, True, True)
+        assert integ("sync", "--json").json["error"] == "RateLimitedError"
+        assert len(list((home / ".local/share/integ").glob("decisions-*.jsonl"))) == 1
+        backend.stop()
+        backend.environ["INTEG_REQUESTS_PER_MIN"] = "0"
+        backend.start()
+        assert integ("sync").code == 0
+        assert list((home / ".local/share/integ").glob("decisions-*.jsonl")) == []
+        assert (listed(integ)[one]["favourite"], listed(integ)[one]["tags"], integ("note", one).out) == (True, ["quick"], "by heart\n")
+
+
 def test_what_another_user_decided_is_not_sent_as_this_one_s(
     integ: Integ, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:

@@ -262,6 +262,15 @@ def test_a_file_that_is_none_or_far_too_large(
     assert integ("apply", "-", given="\udcff").code == 2
 
 
+def test_a_pipe_of_nonsense_is_told_by_a_process_of_its_own_too(process: Integ, home: Path) -> None:
+    for given in ("\x00\x01", "{" * 5000, '{"games": 1e999}'):
+        told = process("apply", "-", "--json", given=given)
+        assert (told.code, told.json["error"]) == (2, "UsageError")
+        assert "Traceback" not in told.err
+    assert process("apply", "-", given="").out == "Nothing to do: all is as declared.\n"
+    assert not (home / ".config").exists() and not (home / ".local").exists()
+
+
 def test_one_part_failing_is_exit_9_and_the_others_are_done(
     integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, tmp_path: Path, valid: Valid
 ) -> None:
