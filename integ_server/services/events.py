@@ -119,22 +119,19 @@ def _complete(session: Session) -> None:
     deliveries.note(session, ((user_id, name, data) for (user_id, name, _), data in noted.events.items()))
     copies: Copies | None = session.info.get(_COPIES)
     if copies is not None:
-        noted.shut = sorted({revision_copy(who) for who, name, _ in noted.events if who and name is EventName.LIBRARY_CHANGED})
-        noted.mark = await_only(copies.shut(noted.shut)) if noted.shut else ""
+        names = {status_copy(who) for who, name, _ in noted.events if who and name in _IN_STATUS}
+        names |= {revision_copy(who) for who, name, _ in noted.events if who and name is EventName.LIBRARY_CHANGED}
+        noted.shut = sorted(names)
+        noted.mark = await_only(copies.shut(noted.shut)) if names else ""
 
 
 def _tell(session: Session) -> None:
     if session.in_nested_transaction():
         return
     noted: _Noted = session.info[_NOTED]
+    _end_copies(session, noted)  # whoever hears of it, or that it is done, is to find the new state
     hub: EventHub | None = session.info.get(_HUB)
-    copies: Copies | None = session.info.get(_COPIES)
     events, noted.events = noted.events, {}
-    if copies is not None:  # whoever hears of it, or that it is done, is to find the new state
-        old = {status_copy(who) for who, name, _ in events if who and name in _IN_STATUS}
-        shut, noted.shut = noted.shut, []
-        if old or shut:
-            await_only(copies.forget([*shut, *sorted(old)], noted.mark))
     for (user_id, name, _), data in events.items():
         if hub is not None:
             hub.publish(user_id, name, data)
@@ -146,6 +143,10 @@ def _forget(session: Session) -> None:
     noted: _Noted = session.info[_NOTED]
     noted.events.clear()
     noted.job_ids.clear()
+    _end_copies(session, noted)
+
+
+def _end_copies(session: Session, noted: _Noted) -> None:
     copies: Copies | None = session.info.get(_COPIES)
     if copies is not None and noted.shut:
         shut, noted.shut = noted.shut, []

@@ -7,10 +7,6 @@ from integ_server.services import accounts, jobs, library
 from integ_server.services.backend import Backend
 from integ_server.services.events import revision_copy, status_copy
 
-_REVISION_KEPT_FOR_S = 300.0
-_STATUS_KEPT_FOR_S = 30.0
-"""Short, for it is not shut while it changes: so long a process that is killed right after a commit may leave an old one behind."""
-
 
 async def revision(backend: Backend, user_id: str, held: str | None) -> int:
     """The library's revision; *held* is what the cache has under `revision_copy(user_id)`."""
@@ -19,7 +15,7 @@ async def revision(backend: Backend, user_id: str, held: str | None) -> int:
         async with backend.db.reading() as session:
             return str(await library.revision(session, user_id))
 
-    return int(await backend.copies.find(revision_copy(user_id), held, _REVISION_KEPT_FOR_S, read))
+    return int(await backend.copies.find(revision_copy(user_id), held, read))
 
 
 async def sync_status(backend: Backend, user_id: str, held: str | None) -> str:
@@ -34,4 +30,4 @@ async def sync_status(backend: Backend, user_id: str, held: str | None) -> str:
             )
         return status.model_dump_json()
 
-    return await backend.copies.find(status_copy(user_id), held, _STATUS_KEPT_FOR_S, read)
+    return await backend.copies.find(status_copy(user_id), held, read)

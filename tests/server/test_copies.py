@@ -34,7 +34,7 @@ async def on(redis_url: str) -> AsyncIterator[tuple[Copies, RedisCache]]:
 
 
 async def find(copies: Copies, cache: RedisCache, truth: Truth) -> str:
-    return await copies.find("a", await cache.get("a"), 60, truth.read)
+    return await copies.find("a", await cache.get("a"), truth.read)
 
 
 async def test_the_truth_is_asked_once_until_it_changes(redis_url: str) -> None:
@@ -55,11 +55,12 @@ async def test_what_was_read_before_a_change_is_not_kept_after_it(redis_url: str
 
         async def slowly() -> str:
             old = await truth.read()
+            mark = await copies.shut(["a"])
             truth.value = "2"
-            await copies.forget(["a"])
+            await copies.forget(["a"], mark)
             return old
 
-        assert await copies.find("a", None, 60, slowly) == "1", "nobody was told of the change when it was read"
+        assert await copies.find("a", None, slowly) == "1", "nobody was told of the change when it was read"
         assert await find(copies, cache, truth) == "2"
 
 
@@ -102,7 +103,7 @@ async def test_while_redis_is_away_the_truth_is_asked_and_a_change_is_made_up_fo
             await find(copies, cache, truth)
             held = await cache.get("a")
             server.stop()
-            assert await copies.find("a", None, 60, truth.read) == "1"
+            assert await copies.find("a", None, truth.read) == "1"
             mark = await copies.shut(["a"])
             truth.value = "2"
             await copies.forget(["a"], mark)
@@ -119,5 +120,5 @@ async def test_while_redis_is_away_the_truth_is_asked_and_a_change_is_made_up_fo
 
 async def test_a_process_alone_keeps_no_copies() -> None:
     truth, copies = Truth(), Copies(MemoryCache())
-    assert [await copies.find("a", None, 60, truth.read) for _ in range(2)] == ["1", "1"]
+    assert [await copies.find("a", None, truth.read) for _ in range(2)] == ["1", "1"]
     assert truth.reads == 2, "another program may write to its file"
