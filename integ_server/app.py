@@ -107,6 +107,7 @@ def create_app(settings: ServerSettings, *, stores: Mapping[str, type[GameProvid
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours tell less: no addresses with their queries
         responses={"4XX": {"model": FailureEnvelope}, "5XX": {"model": FailureEnvelope}},
     )
     if not settings.is_embedded:

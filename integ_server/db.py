@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from starlette.requests import Request
 
 from integ_server.contract.errors import BusyError, IntegError, IntegrityError, StorageError
-from integ_server.postgresql import RowReader, make_postgres_engine
+from integ_server.postgresql import Lent, RowReader, make_postgres_engine
 
 BUSY_TIMEOUT_MS = 10_000
 POOL = 20
@@ -37,6 +37,7 @@ class Database:
     engine: AsyncEngine
     reading: async_sessionmaker[AsyncSession]
     writing: async_sessionmaker[AsyncSession]
+    lent: Lent
     readers: dict[Select[Any], RowReader] = field(default_factory=dict)
 
     @property
@@ -51,7 +52,7 @@ class Database:
         if often and not self.is_sqlite:
             reader = self.readers.get(statement)
             if reader is None:
-                reader = self.readers[statement] = RowReader(self.engine, statement)
+                reader = self.readers[statement] = RowReader(self.lent, statement, self.engine)
             return await reader.read(values)
         async with self.reading() as session:
             return tuple((await session.execute(statement, values)).one())
@@ -64,14 +65,17 @@ async def open_database(url: str, *, pool: int = POOL, statement_timeout_s: floa
     and `BusyError`, both a 503 that says when to come back.
     """
     engine = make_engine(url, pool=pool, statement_timeout_s=statement_timeout_s)
+    lent = Lent(engine)
     try:
         writer = engine.execution_options(**{_WRITES: True})
         yield Database(
             engine,
             reading=async_sessionmaker(engine, expire_on_commit=False, autoflush=False),
             writing=async_sessionmaker(writer, expire_on_commit=False, autoflush=False),
+            lent=lent,
         )
     finally:
+        await lent.close()
         await engine.dispose()
 
 

@@ -51,6 +51,9 @@ def install_logs(level: str, form: str, stream: TextIO | None = None) -> None:
     for name in ("httpx", "httpcore", "sqlalchemy", "dramatiq", "asyncio", "uvicorn"):
         logging.getLogger(name).setLevel(logging.DEBUG if level == "DEBUG" else max(logging.WARNING, logging.getLevelName(level)))
     logging.captureWarnings(capture=True)
+    # What no line of ours tells is not looked for: by the handbook's own means, it is a good part of what a line costs.
+    logging._srcfile = None
+    logging.logProcesses = logging.logMultiprocessing = False
     sys.excepthook = _LoggingHook()
     threading.excepthook = _log_thread_failure
 

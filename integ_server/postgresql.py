@@ -23,6 +23,7 @@ LOCK_TIMEOUT_S = 20
 IDLE_IN_TRANSACTION_TIMEOUT_S = 60
 """Nobody awaits the network inside a transaction; one that stands still has lost its client."""
 _RECYCLE_AFTER_S = 1800
+_SPARE_FOR_S = 0.005
 _ASKS_FOR_A_NEW_CONNECTION = ("57P01", "57P02", "57P03", "57P05", "25P03", "08")
 """SQLSTATEs after which the server closes the connection, though the driver may not have noticed yet."""
 _ANSWERS_LATER = {"40001", "40P01", "55P03", "57014"}
@@ -79,15 +80,50 @@ def make_postgres_engine(url: str, pool: int, statement_timeout_s: float | None)
     return engine
 
 
-class RowReader:
+class Lent:
     """
-    A statement that finds one row, compiled once and sent by the driver itself on a connection of *engine*'s pool. It is a transaction
-    of its own: only it and its answer travel. It binds and finds text and whole numbers, nothing that SQLAlchemy would have to turn.
+    Connections of *engine*'s pool for single statements. One that comes back stays here for a moment, since to take one out of the pool
+    costs as much as such a statement does; whoever waits for one at the pool does not notice.
     """
 
-    def __init__(self, engine: AsyncEngine, statement: Select[Any]) -> None:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._spare: list[PoolProxiedConnection] = []
+        self._returning: asyncio.Task[None] | None = None
+
+    async def take(self) -> PoolProxiedConnection:
+        while self._spare:
+            connection = self._spare.pop()
+            if not _driver(connection).is_closed():
+                return connection
+            await greenlet_spawn(connection.invalidate)
+        return await greenlet_spawn(self._engine.sync_engine.raw_connection)
+
+    def give_back(self, connection: PoolProxiedConnection) -> None:
+        self._spare.append(connection)
+        if self._returning is None or self._returning.done():
+            self._returning = asyncio.create_task(self._return_soon())
+
+    async def close(self) -> None:
+        if self._returning is not None:
+            await asyncio.gather(self._returning, return_exceptions=True)
+
+    async def _return_soon(self) -> None:
+        await asyncio.sleep(_SPARE_FOR_S)
+        spare, self._spare = self._spare, []
+        for connection in spare:
+            await greenlet_spawn(connection.close)
+
+
+class RowReader:
+    """
+    A statement that finds one row, compiled once and sent by the driver itself. It is a transaction of its own: only it and its answer
+    travel. It binds and finds text and whole numbers, nothing that SQLAlchemy would have to turn.
+    """
+
+    def __init__(self, lent: Lent, statement: Select[Any], engine: AsyncEngine) -> None:
         compiled = statement.compile(dialect=engine.dialect)
-        self._pool = engine.sync_engine
+        self._lent = lent
         self._text = str(compiled)
         self._defaults: Mapping[str, Any] = compiled.params
         self._names: Sequence[str] = compiled.positiontup or ()
@@ -99,25 +135,25 @@ class RowReader:
             BusyError: It has too much to do.
         """
         known = {**self._defaults, **values}
-        lent: PoolProxiedConnection | None = None
-        is_usable = True
+        connection: PoolProxiedConnection | None = None
         try:
-            lent = await greenlet_spawn(self._pool.raw_connection)
-            driver: Any = lent.driver_connection
-            found = await driver.fetchrow(self._text, *[known[name] for name in self._names])
-            return tuple(found)
+            connection = await self._lent.take()
+            found = await _driver(connection).fetchrow(self._text, *[known[name] for name in self._names])
         except IntegError:
             raise
         except BaseException as error:
-            state = getattr(error, "sqlstate", None) or ""
-            is_usable = bool(state) and not state.startswith(_ASKS_FOR_A_NEW_CONNECTION)
-            told = postgres_error(error, lost=lent is not None and driver.is_closed())
+            told = postgres_error(error, lost=connection is not None and _driver(connection).is_closed())
+            if connection is not None:  # whatever state it is in
+                await greenlet_spawn(connection.invalidate)
             if told is not None:
                 raise told from error
             raise
-        finally:
-            if lent is not None:
-                await greenlet_spawn(lent.close if is_usable else lent.invalidate)
+        self._lent.give_back(connection)
+        return tuple(found)
+
+
+def _driver(connection: PoolProxiedConnection) -> Any:
+    return connection.driver_connection
 
 
 async def _connect(*words: Any, **options: Any) -> Any:

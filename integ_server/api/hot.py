@@ -7,7 +7,6 @@ framework, which takes several times as long as the answer (`just bench api`). A
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -63,8 +62,9 @@ async def list_answer(  # noqa: PLR0917 - what a list depends on
     tag = tag_of(user_id, query, limit, cursor, revision, moment)
     if is_held(tag, offered):
         return Answer(tag, None)
-    items, next_cursor = await owned_page(backend.db, user_id, query, limit=limit, cursor=cursor)
-    return Answer(tag, _enveloped(b'{"items":%b,"next_cursor":%b}' % (items, json.dumps(next_cursor).encode())))
+    items, following = await owned_page(backend.db, user_id, query, limit=limit, cursor=cursor)
+    next_cursor = b"null" if following is None else b'"%b"' % following.encode()  # of letters that JSON takes as they are
+    return Answer(tag, _enveloped(b'{"items":%b,"next_cursor":%b}' % (items, next_cursor)))
 
 
 def status_answer(status: str, offered: str) -> Answer:

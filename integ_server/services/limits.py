@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from functools import lru_cache
 
 from integ_server.contract.errors import RateLimitedError
 from integ_server.services.backend import Backend
@@ -28,6 +29,7 @@ async def forgive(backend: Backend, name: str, who: str, *, per_s: float) -> Non
     await backend.cache.increase(_counter(name, who, time.time() // per_s), per_s, by=-1)
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Who an address counts as: itself, or for IPv6 its /64, of which one machine has every address."""
     try:

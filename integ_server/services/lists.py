@@ -91,6 +91,7 @@ class _Order:
         return or_(further, and_(first == bound[0], tuple_(*rest) > tuple_(*bound[1:])))
 
 
+@lru_cache(maxsize=4 * len(SORTS))  # each with and without `-`, and written with a dash
 def _order(sort: str) -> _Order:
     """
     Raises:
