@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from integ_cli.output import Output
+from integ_runtime.qr_code import qr_modules
 
-QUIET_MODULES = 4
-"""The margin that a reader needs, in modules."""
 _BLACK_ON_WHITE = "\x1b[38;5;16;48;5;231m"
 """From the fixed part of the palette: what a theme makes of "black" and "white" may be anything."""
 _ON_WHITE, _ON_BLACK, _RESET = "\x1b[48;5;231m", "\x1b[48;5;16m", "\x1b[0m"
@@ -37,7 +36,7 @@ def ink_of_stderr() -> Ink:
 
 def qr_lines(text: str, ink: Ink) -> list[str]:
     """*text* as a code, its margin included, one string a line of the terminal."""
-    rows = _modules(text)
+    rows = qr_modules(text)
     if ink.blocks:
         return _in_half_blocks(rows, ink)
     if ink.colours:
@@ -47,7 +46,7 @@ def qr_lines(text: str, ink: Ink) -> list[str]:
 
 def columns_of(text: str, ink: Ink) -> int:
     """How wide `qr_lines` comes out."""
-    return len(_modules(text)) * (1 if ink.blocks else 2)
+    return len(qr_modules(text)) * (1 if ink.blocks else 2)
 
 
 def _in_half_blocks(rows: Sequence[Sequence[bool]], ink: Ink) -> list[str]:
@@ -60,14 +59,6 @@ def _in_half_blocks(rows: Sequence[Sequence[bool]], ink: Ink) -> list[str]:
         line = "".join(_HALVES[up is inked, low is inked] for up, low in zip(upper, lower, strict=True))
         lines.append(f"{_BLACK_ON_WHITE}{line}{_RESET}" if ink.colours else line)
     return lines
-
-
-def _modules(text: str) -> list[list[bool]]:
-    """Rows of dark and light, margin included; of the lowest redundancy, since nothing covers a part of a screen."""
-    import segno
-
-    code = segno.make(text, error="l", micro=False, boost_error=False)
-    return [[bool(module) for module in row] for row in code.matrix_iter(border=QUIET_MODULES)]
 
 
 class QrBoard:

@@ -118,9 +118,10 @@ class IntegApp(App[int]):
             return self.parts.steam.roots()  # made here, for its import
 
         found = await asyncio.to_thread(roots)
-        answer = await self.push_screen_wait(WelcomeScreen(steam_is_here=bool(found)))
+        is_for_backend = await self.parts.needs_device_login()
+        answer = await self.push_screen_wait(WelcomeScreen(steam_is_here=bool(found), is_for_backend=is_for_backend))
         if answer not in {None, "look"}:
-            self.show_accounts(answer)
+            self.show_accounts(None if answer == "device" else answer)
 
     def show_accounts(self, store: str | None = None) -> None:
         self.run_worker(self._show_accounts(store), group="screen", exclusive=True)
@@ -129,7 +130,31 @@ class IntegApp(App[int]):
         from integ_tui.screens.login import LoginScreen
 
         accounts = await asyncio.to_thread(lambda: self.parts.accounts)  # a heavy import
+        try:
+            if await self.parts.needs_device_login():
+                if not await self._sign_device_in():
+                    return
+                self.tell_changed()
+                if await accounts.all():  # of before, or linked on the page
+                    self.actions.sync()
+                    return
+        except IntegError as error:
+            self.tell_failure(error)
+            return
         self.push_screen(LoginScreen(accounts, store), self._signed_in)
+
+    async def _sign_device_in(self) -> bool:
+        """Whether the player said yes in a browser."""
+        from integ_tui.screens.device import DeviceScreen
+
+        login = await asyncio.to_thread(lambda: self.parts.device)
+        signed_in = await self.push_screen_wait(DeviceScreen(login))
+        if signed_in is None:
+            return False
+        self.tell(f"Signed in to this backend as {clean(signed_in.user.name)}.", title="Signed in")
+        if signed_in.place == "memory":
+            self.tell("It ends with Integ: there is no keyring here, and a sign-in is never written to a disk.", severity="warning")
+        return True
 
     def _signed_in(self, provider: str | None) -> None:
         if provider:

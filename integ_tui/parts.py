@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from integ_runtime.cache.records import ReleaseRow, TitleRow
 from integ_runtime.progress import Report, unheard
-from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInPage, SignInWay
+from integ_server.contract.sessions import DeviceCode
+from integ_server.contract.sign_in import SignInPending
+from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInPage, SignInWay, UserInfo
 
 
 class Library(Protocol):
@@ -29,7 +31,22 @@ class Accounts(Protocol):
     async def sign_in_by_browser(
         self, provider: str, *, show: Callable[[str], None], api_key: str = "", timeout_s: float = 300
     ) -> SignedIn: ...
+    async def sign_in_by_qr(self, provider: str, *, show: Callable[[SignInPending], None]) -> SignedIn: ...
     async def sign_out(self, provider: str | None = None, account: str | None = None) -> list[AccountInfo]: ...
+
+
+class SignedInDevice(Protocol):
+    @property
+    def user(self) -> UserInfo: ...
+    @property
+    def place(self) -> str: ...
+
+
+class DeviceLogin(Protocol):
+    """This device's sign-in to a backend for many."""
+
+    async def begin(self) -> DeviceCode: ...
+    async def finish(self, code: DeviceCode) -> SignedInDevice: ...
 
 
 class InstalledBuild(Protocol):
@@ -121,7 +138,10 @@ class Parts(Protocol):
     def launcher(self) -> Launcher: ...
     @property
     def steam(self) -> Steam: ...
+    @property
+    def device(self) -> DeviceLogin: ...
 
+    async def needs_device_login(self) -> bool: ...
     async def sync(self, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard) -> SyncOutcome: ...
     async def refresh_local(self) -> bool: ...
 

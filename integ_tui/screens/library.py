@@ -110,11 +110,13 @@ class LibraryScreen(IntegScreen[None]):
     async def _welcome(self) -> None:
         with self.telling_failures():
             accounts = await asyncio.to_thread(lambda: self._parts.accounts)  # a heavy import
-            if await accounts.all():
+            is_for_backend = await self._parts.needs_device_login()
+            if not is_for_backend and await accounts.all():
                 return
             if self.shelf.entries:
+                where = "your backend" if is_for_backend else "a store"
                 self.integ.tell(
-                    "These games are on this machine.\n→ a signs in to a store, to see all that you own", title="No account yet"
+                    f"These games are on this machine.\n→ a signs in to {where}, to see all that you own", title="No account yet"
                 )
             else:
                 await self.integ.welcome()

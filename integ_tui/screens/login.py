@@ -79,6 +79,9 @@ class LoginScreen(IntegScreen[str | None]):
         with VerticalScroll(classes="pane", can_focus=False):
             yield AccountList(id="accounts")
             yield Label("Reading the stores…", id="say", markup=False)
+            with Vertical(id="phone"):
+                yield Label("", id="phone-words", markup=False, classes="form-line")
+                yield Button("Show a QR code", id="phone-go", compact=True)
             with Vertical(id="openid"):
                 yield Label("", id="openid-words", markup=False, classes="form-line")
                 yield Input(placeholder="Web API key", password=True, id="openid-key", compact=True)
@@ -101,7 +104,7 @@ class LoginScreen(IntegScreen[str | None]):
                 yield Button("Sign in with the key", id="key-go", compact=True)
 
     def on_mount(self) -> None:
-        for part in ("accounts", "openid", "code", "address-box", "paste", "key"):
+        for part in ("accounts", "phone", "openid", "code", "address-box", "paste", "key"):
             self.query_one(f"#{part}").display = False
         self._read()
 
@@ -141,6 +144,9 @@ class LoginScreen(IntegScreen[str | None]):
         ways = set(store.ways)
         title = clean(store.title)
         self.query_one("#say", Label).update(f"Sign in to {title}")
+        self.query_one("#phone").display = SignInWay.QR in ways
+        without = ", without a key" if store.needs_api_key else ""
+        self.query_one("#phone-words", Label).update(f"With the {title} app on your phone{without}:")
         self.query_one("#openid").display = SignInWay.OPENID in ways
         words = f"Your password goes to {title} alone: you sign in on its own page."
         if store.needs_api_key:
@@ -169,11 +175,27 @@ class LoginScreen(IntegScreen[str | None]):
     async def _address_known(self, event: AddressKnown) -> None:
         self._show_address(event.address)
         self.query_one("#say", Label).update("Waiting for the browser's answer. Open this address if none opened:")
-        self.query_one("#openid").display = self.query_one("#key").display = False
+        self.query_one("#openid").display = self.query_one("#key").display = self.query_one("#phone").display = False
         if self._address:
             await self.integ.open_web(self._address)
 
     # signing in
+
+    @on(Button.Pressed, "#phone-go")
+    def _by_phone(self) -> None:
+        from integ_tui.screens.phone import PhoneScreen
+
+        if self._store is not None:
+            self.app.push_screen(PhoneScreen(self._accounts, self._store), self._phone_answered)
+
+    def _phone_answered(self, signed: SignedIn | None) -> None:
+        if signed is not None:
+            self._done(signed)
+
+    def _done(self, signed: SignedIn) -> None:
+        who = clean(signed.display_name) or clean(signed.account)
+        self.notify(f"Signed in to {store_name(signed.provider)} as {who}.", title="Signed in", markup=False)
+        self.dismiss(signed.provider)
 
     @on(Button.Pressed, "#openid-go")
     @on(Input.Submitted, "#openid-key")
@@ -232,10 +254,7 @@ class LoginScreen(IntegScreen[str | None]):
         self.query_one("#say", Label).update("Signing in…")
         try:
             with self.telling_failures():
-                signed = await sign_in()
-                who = clean(signed.display_name) or clean(signed.account)
-                self.notify(f"Signed in to {store_name(signed.provider)} as {who}.", title="Signed in", markup=False)
-                self.dismiss(signed.provider)
+                self._done(await sign_in())
                 return
         finally:
             for field in ("#openid-key", "#key-key", "#pasted"):  # a secret stands on the screen no longer than it must

@@ -14,9 +14,10 @@ from integ_tui.screens.base import IntegScreen
 
 
 class WelcomeScreen(IntegScreen[str | None]):
-    """Gives the store to sign in to, `look` for the library as it is, or None."""
+    """Gives the store to sign in to, `device` for a backend, `look` for the library as it is, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "choose('device')", "Sign in", id="welcome.device", tooltip="Sign this device in to your backend"),
         Binding("s", "choose('steam')", "Steam", id="welcome.steam", tooltip="Sign in to Steam"),
         Binding("g", "choose('gog')", "GOG", id="welcome.gog", tooltip="Sign in to GOG"),
         Binding("l,escape", "choose('look')", "Library", id="welcome.look", tooltip="Go to the library without signing in"),
@@ -24,9 +25,10 @@ class WelcomeScreen(IntegScreen[str | None]):
         Binding("left,up,k", "app.focus_previous", "Previous", show=False, id="welcome.previous"),
     ]
 
-    def __init__(self, *, steam_is_here: bool) -> None:
+    def __init__(self, *, steam_is_here: bool, is_for_backend: bool = False) -> None:
         super().__init__()
         self.steam_is_here = steam_is_here
+        self.is_for_backend = is_for_backend
 
     def compose_content(self) -> ComposeResult:
         found = "Steam is on this machine, with no game installed." if self.steam_is_here else "Steam was not found on this machine."
@@ -34,18 +36,28 @@ class WelcomeScreen(IntegScreen[str | None]):
             yield Label("Welcome to Integ", classes="box-title")
             yield Label("Every game you own on Steam and GOG, in one terminal.", classes="box-line")
             yield Label(found, id="found", markup=False, classes="box-line")
-            yield Label("Sign in to a store to see the games you own there.", classes="box-line")
+            where = "Sign this device in to your backend" if self.is_for_backend else "Sign in to a store"
+            yield Label(f"{where} to see the games you own there.", classes="box-line")
             with Horizontal(classes="box-buttons"):
-                yield Button("Steam", id="steam", variant="primary", compact=True)
-                yield Button("GOG", id="gog", variant="primary", compact=True)
+                if self.is_for_backend:
+                    yield Button("Sign in", id="device", variant="primary", compact=True)
+                else:
+                    yield Button("Steam", id="steam", variant="primary", compact=True)
+                    yield Button("GOG", id="gog", variant="primary", compact=True)
                 yield Button("Library", id="look", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#steam", Button).focus()
+        self.query(Button).first().focus()
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where a backend asks who it is, the stores come after that."""
+        if action != "choose" or parameters == ("look",):
+            return True
+        return self.is_for_backend is (parameters == ("device",))
 
     def action_choose(self, what: str) -> None:
         self.dismiss(what)

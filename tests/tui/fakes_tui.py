@@ -16,7 +16,9 @@ from textual.worker import WorkerCancelled
 from integ_runtime.cache.records import ReleaseRow, TitleRow
 from integ_runtime.progress import Progress, Report, unheard
 from integ_server.contract.errors import PartialError
-from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInPage, SignInWay
+from integ_server.contract.sessions import DeviceCode
+from integ_server.contract.sign_in import SignInPending
+from integ_server.contract.types import AccountInfo, ProviderInfo, SignedIn, SignInPage, SignInWay, UserInfo
 from integ_tui.app import IntegApp
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -152,7 +154,7 @@ STORES = [
     ProviderInfo(
         slug="steam",
         title="Steam",
-        ways=[SignInWay.OPENID, SignInWay.API_KEY],
+        ways=[SignInWay.OPENID, SignInWay.API_KEY, SignInWay.QR],
         needs_api_key=True,
         api_key_page="https://steamcommunity.com/dev/apikey",
     ),
@@ -163,12 +165,57 @@ STEAM_PAGE = "https://steamcommunity.com/openid/login?openid.mode=checkid_setup&
 GOG_PAGE = "https://auth.gog.com/auth?client_id=46899977096215655&redirect_uri=https%3A%2F%2Fembed.gog.com%2Fon_login_success&state=st4te"
 
 
+QR_PAGE = "https://s.team/q/1/5713928841207733190"
+DEVICE_CODE = DeviceCode(
+    device_code="integ_dc_secret",
+    user_code="WDJB-MJHT",
+    verification_uri="https://games.example/device",
+    verification_uri_complete="https://games.example/device?user_code=WDJB-MJHT",
+    expires_in=600,
+    interval=5,
+)
+
+
+@dataclass(frozen=True)
+class FakeSignedInDevice:
+    user: UserInfo = field(default_factory=lambda: UserInfo(id="u1", name="Ada", created_at=NOW, revision=1))
+    place: str = "keyring"
+
+
+@dataclass
+class FakeDevice:
+    """This device at a backend for many."""
+
+    is_in: bool = True
+    answer: Gate | None = None
+    """What the player's yes waits for."""
+    fails: list[Exception] = field(default_factory=list)
+    """Each ends one try."""
+    place: str = "keyring"
+    began: int = 0
+
+    async def begin(self) -> DeviceCode:
+        self.began += 1
+        return DEVICE_CODE
+
+    async def finish(self, code: DeviceCode) -> FakeSignedInDevice:
+        assert code is DEVICE_CODE
+        if self.answer:
+            await self.answer.wait()
+        if self.fails:
+            raise self.fails.pop(0)
+        self.is_in = True
+        return FakeSignedInDevice(place=self.place)
+
+
 @dataclass
 class FakeAccounts:
     accounts: list[AccountInfo] = field(default_factory=lambda: [ADA])
     fails: Exception | None = None
     answer: Gate | None = None
-    """What the browser's answer waits for."""
+    """What the browser's or the phone's answer waits for."""
+    scan: Gate | None = None
+    """What the scan of a code waits for."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     async def providers(self) -> list[ProviderInfo]:
@@ -194,6 +241,16 @@ class FakeAccounts:
     ) -> SignedIn:
         self.asked.append(("browser", provider, api_key))
         show(STEAM_PAGE)
+        if self.answer:
+            await self.answer.wait()
+        return self._signed(provider)
+
+    async def sign_in_by_qr(self, provider: str, *, show: Callable[[SignInPending], None]) -> SignedIn:
+        self.asked.append(("qr", provider))
+        show(SignInPending(stage="waiting", address=QR_PAGE, poll_every_s=5))
+        if self.scan:
+            await self.scan.wait()
+            show(SignInPending(stage="scanned", address=QR_PAGE, poll_every_s=5))
         if self.answer:
             await self.answer.wait()
         return self._signed(provider)
@@ -409,6 +466,7 @@ class FakeRuntime:
     games: FakeGames = field(default_factory=FakeGames)
     launcher: FakeLauncher = field(default_factory=FakeLauncher)
     steam: FakeSteam = field(default_factory=FakeSteam)
+    device: FakeDevice = field(default_factory=FakeDevice)
     sync_fails: Exception | None = None
     outcome: FakeSynced = field(default_factory=FakeSynced)
     sync_gate: Gate | None = None
@@ -424,6 +482,9 @@ class FakeRuntime:
         if self.sync_fails:
             raise self.sync_fails
         return self.outcome
+
+    async def needs_device_login(self) -> bool:
+        return not self.device.is_in
 
     async def refresh_local(self) -> bool:
         if self.local is None:

@@ -8,10 +8,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from integ_server.contract.errors import PermissionDeniedError
 from integ_tui.screens.login import LoginScreen
 from integ_tui.screens.proton import ProtonScreen
 from integ_tui.screens.welcome import WelcomeScreen
-from tests.tui.fakes_tui import FakeAccounts, FakeLibrary, FakeProton, FakeRuntime, Gate, app_with, settled, until
+from tests.tui.fakes_tui import Browser, FakeAccounts, FakeDevice, FakeLibrary, FakeProton, FakeRuntime, Gate, app_with, settled, until
 
 Compare = Callable[..., bool]
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "40x24": (40, 24)}
@@ -72,6 +73,31 @@ def test_login(snap_compare: Compare, store: str, size: str, theme: str) -> None
             await pressing("f3", then=lambda pilot: "auth.gog.com" in shown(pilot))(pilot)
 
     assert snap_compare(app_with(theme=theme), terminal_size=SIZES[size], run_before=before)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("size", SIZES)
+def test_this_device_waits_for_its_yes(snap_compare: Compare, size: str, theme: str) -> None:
+    app = app_with(FakeRuntime(device=FakeDevice(is_in=False, answer=Gate())), theme=theme, browser=Browser(works=False))
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=pressing("a", then=lambda pilot: "WDJB-MJHT" in shown(pilot)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_store_s_code_waits_for_the_phone(snap_compare: Compare, size: str) -> None:
+    async def before(pilot: Pilot[int]) -> None:
+        await pressing("a", then=lambda pilot: isinstance(pilot.app.screen, LoginScreen))(pilot)
+        pilot.app.screen.query_one("#phone-go").focus()
+        await pressing("enter", then=lambda pilot: "Waiting for your phone" in shown(pilot))(pilot)
+
+    app = app_with(FakeRuntime(accounts=FakeAccounts(answer=Gate())))
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=before)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_no_in_the_browser(snap_compare: Compare, size: str) -> None:
+    refused = PermissionDeniedError("the sign-in was refused on the page", hint="integ login --device")
+    app = app_with(FakeRuntime(device=FakeDevice(is_in=False, fails=[refused])))
+    assert snap_compare(app, terminal_size=SIZES[size], run_before=pressing("a", then=lambda pilot: "begins again" in shown(pilot)))
 
 
 def test_installed_versions(snap_compare: Compare) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.request
+from pathlib import Path
 
 from textual.widgets import Input
 
 from integ_runtime.runtime import open_runtime
 from integ_runtime.settings import read_settings
+from integ_server.sandbox.steam_auth import Knobs, Phone
 from integ_tui.app import IntegApp
 from integ_tui.screens.confirm import ConfirmScreen
 from integ_tui.screens.login import LoginScreen
@@ -17,7 +20,9 @@ from integ_tui.screens.proton import ProtonScreen
 from integ_tui.screens.welcome import WelcomeScreen
 from integ_tui.widgets.game_list import GameList
 from integ_tui.widgets.tab_strip import TabStrip
+from tests.backends import served
 from tests.conftest_sandbox import RunningSandbox
+from tests.servers import redis_server
 from tests.tui.fakes_tui import settled, shown_toasts, until
 from tests.tui.test_library_screen import screen_text
 
@@ -35,6 +40,13 @@ class PlayersBrowser:
 
         self.landed = await asyncio.to_thread(get)
         return True
+
+
+class Nowhere:
+    """Over SSH there is no browser."""
+
+    async def open(self, address: str) -> bool:
+        return False
 
 
 async def test_from_the_greeting_to_the_end_of_a_game(sandbox: RunningSandbox) -> None:
@@ -93,3 +105,28 @@ async def test_from_the_greeting_to_the_end_of_a_game(sandbox: RunningSandbox) -
             await until(pilot, lambda: screen.installed)
             await pilot.press("escape", "q")
     assert app.return_value == 0
+
+
+async def test_from_the_greeting_over_a_backend_s_code_to_its_library(sandbox: RunningSandbox, tmp_path: Path) -> None:
+    with redis_server() as redis, served(tmp_path / "backend", sandbox.url, "", f"unix://{redis.folder}/s") as backend:
+        settings = read_settings({**os.environ, "INTEG_BACKEND_URL": backend.url})
+        user = await asyncio.to_thread(backend.new_user, "Ann")
+        async with open_runtime(settings) as runtime:
+            app = IntegApp(runtime, open_url=Nowhere().open, watch_s=0)
+            async with app.run_test(size=(100, 30), notifications=True) as pilot:
+                await until(pilot, lambda: isinstance(app.screen, WelcomeScreen))
+                await pilot.press("s")
+                await until(pilot, lambda: re.search(r"Code  ([A-Z]{4}-[A-Z]{4})", screen_text(app)))
+                (code,) = re.findall(r"Code  ([A-Z]{4}-[A-Z]{4})", screen_text(app))
+                await asyncio.to_thread(backend.say_yes, code, user)
+                await until(pilot, lambda: isinstance(app.screen, LoginScreen) and "[GOG]" in screen_text(app))
+                assert shown_toasts(app)[0] == "Signed in to this backend as Ann."
+                sandbox.sandbox.state.part(Knobs).interval_s = 1.0
+                await pilot.press("f3")
+                await until(pilot, lambda: app.screen.query_one("#phone").display)
+                app.screen.query_one("#phone-go").focus()
+                await pilot.press("enter")
+                await until(pilot, lambda: "https://s.team/q/" in screen_text(app))
+                sandbox.sandbox.state.part(Phone).newest.stage = "approved"
+                await until(pilot, lambda: app.screen is app.library_screen and len(app.activities) == 0)
+                await until(pilot, lambda: app.library_screen.shelf.counts["steam"])
