@@ -37,7 +37,7 @@ _BELL_WAITS_S = 3.0
 _OUTAGE_S = 60.0
 _START = "0-0"
 _BEGIN = "begin"
-_BELL = "events-bell"
+_BELL = "events-bells"
 _POSITION = re.compile(r"(\d{1,16}-\d{1,16})\.(\d{1,16}-\d{1,16})", re.ASCII)
 _log = logging.getLogger("integ.events")
 
@@ -183,7 +183,7 @@ class EventHub:
             reset = json.dumps({"event": EventName.RESET.value, "data": {}})
             entries = [(_stream(user_id), reset) for user_id in whose if user_id in missed]
             entries += [(_stream(news.user_id), news.value) for news in lot]
-            entries += [(_BELL, json.dumps(user_id)) for user_id in whose]
+            entries.append((_BELL, json.dumps(list(whose))))
             try:
                 await self._cache.append_all(entries, KEPT_FOR_S)
                 self._missed -= missed
@@ -216,9 +216,10 @@ class EventHub:
                     at = span[1] if span else _START
                     self._wake(None)  # what came before this look
                 rung = await self._cache.after(_BELL, at, _BELL_WAITS_S)
-                for entry_id, whom in rung:
+                for entry_id, whose in rung:
                     at = entry_id
-                    self._wake(json.loads(whom))
+                    for user_id in json.loads(whose):
+                        self._wake(user_id)
             except BackendUnreachableError:
                 at = _START
                 await asyncio.sleep(1)

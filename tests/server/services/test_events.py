@@ -10,7 +10,7 @@ import pytest
 
 from integ_server.cache import Cache, MemoryCache
 from integ_server.contract.errors import AuthenticationError, BackendUnreachableError, RateLimitedError
-from integ_server.contract.events import Event, EventName
+from integ_server.contract.events import Event, EventName, JobChanged
 from integ_server.models.tables import users
 from integ_server.opening import open_backend
 from integ_server.services import event_hub, events
@@ -66,6 +66,9 @@ async def test_a_sync_is_told_as_it_goes(backend: Backend) -> None:
     assert told[0].data == {"provider": "fake", "account": "ann", "state": "ok"}
     states = [each.data["state"] for each in told if each.event == EventName.JOB_CHANGED and each.data["kind"] == "sync"]
     assert (states[0], states[1], states[-1]) == ("queued", "running", "done")
+    for each in told:
+        if each.event == EventName.JOB_CHANGED:
+            assert JobChanged.model_validate(each.data, extra="forbid").model_dump(mode="json") == each.data
     (library,) = [each for each in told if each.event == EventName.LIBRARY_CHANGED]
     assert library.data == {"revision": (await player.changes()).revision}
     assert _names(await _there(backend, "ben")) == [""], "nobody hears of another user"
