@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    DateTime,
     Integer,
+    Interval,
     Select,
     String,
     Subquery,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    literal_column,
     null,
     or_,
     select,
@@ -221,8 +224,20 @@ def _records(dialect: str, shown: Subquery) -> Select[Any]:
     seconds = shown.c.last_played_at
     if dialect == "postgresql":
         names = select(accounts.c.account).where(accounts.c.id == func.any(shown.c.account_ids)).order_by(accounts.c.id)
-        owners: ColumnElement[Any] = func.array_to_json(func.array(names.scalar_subquery()))
-        moment: ColumnElement[Any] = func.to_char(func.timezone("UTC", func.to_timestamp(seconds)), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        # Nearly every release is one account's: its name is looked up once for all rows.
+        mine = select(accounts.c.id, func.json_build_array(accounts.c.account).label("alone")).where(
+            accounts.c.user_id == bindparam("user_id")
+        )
+        known = mine.cte("known").prefix_with("MATERIALIZED")
+        owners: ColumnElement[Any] = case(
+            (
+                func.array_length(shown.c.account_ids, 1) == 1,
+                select(known.c.alone).where(known.c.id == shown.c.account_ids[1]).scalar_subquery(),
+            ),
+            else_=func.array_to_json(func.array(names.scalar_subquery())),
+        )
+        began, second = literal_column("timestamp '1970-01-01'", DateTime()), literal_column("interval '1 second'", Interval())
+        moment: ColumnElement[Any] = func.to_char(began + seconds * second, 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
     else:
         own = _entries.game_key == shown.c.game_key, _entries.user_id == bindparam("user_id"), _entries.removed_at.is_(None)
         names = select(accounts.c.account).join(library_entries, _entries.account_id == accounts.c.id).where(*own)
