@@ -11,7 +11,7 @@ from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import day, size
 from integ_cli.traits import command
-from integ_server.contract.errors import IntegrityError
+from integ_server.contract.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.proton.install import InstallOutcome
@@ -74,24 +74,29 @@ def _users(item: dict[str, Any]) -> str:
     return ", ".join(item["used_by"])
 
 
-@command("integ proton use GE-Proton9-27", "integ proton use ge-9.27 --game disco-elysium")
+@command("integ proton use GE-Proton9-27", "integ proton use ge-9.27 --game disco-elysium", "integ proton use --off --game disco-elysium")
 def use(
-    version: Annotated[str, Argument(help="An installed version", metavar="VERSION")],
+    version: Annotated[str | None, Argument(help="An installed version", metavar="VERSION", show_default=False)] = None,
     game: Annotated[str | None, Option(help="For this game alone", metavar="GAME")] = None,
+    off: Annotated[bool, Option("--off", help="Take the choice back")] = False,
 ) -> None:
     """Choose the version for a game, on every device; or this machine's for all games without a choice of their own."""
+    if off == (version is not None):
+        raise UsageError("a version, or --off: one of them", hint="integ proton use VERSION --game GAME")
     out = output()
     release = session.get_release(out, session.light_settings(out), game) if game is not None else None
     key = release.key if release else None
 
-    async def work(runtime: Runtime) -> tuple[str, bool]:
-        used = await runtime.proton.use(version, game=key)
+    async def work(runtime: Runtime) -> tuple[str | None, bool]:
+        used = await runtime.proton.use(version, game=key) if version is not None else None
+        queued = used.queued if used is not None else await runtime.proton.forget(game=key)
         await runtime.refresh_local()
-        return used.build.version, used.queued
+        return used.build.version if used is not None else None, queued
 
     name, queued = session.run(out, work)
     whom = release.title if release else "Games without a choice of their own"
-    out.result("proton-use", {"version": name, "key": key, "queued": queued}, f"{whom} will run with {name}.")
+    told = f"with {name}" if name else "with this machine's default" if release else "with the newest version that is installed"
+    out.result("proton-use", {"version": name, "key": key, "queued": queued}, f"{whom} will run {told}.")
     if queued:
         out.note("The backend can't be reached: your other devices hear of it with the next sync.")
 

@@ -192,9 +192,14 @@ class ProtonStore:
         """The version that the player chose for the game *key*; it may not be installed any more."""
         return await self._choices.read(key)
 
-    async def forget_choice(self, key: str) -> bool:
-        """As `choose` with None."""
-        return await self.choose(key, None)
+    async def forget(self, *, game: str | None = None) -> bool:
+        """Take this machine's default back, or the choice for *game*; True when other devices hear of that later."""
+        from integ_runtime.config_file import write_setting
+
+        if game is not None:
+            return await self.choose(game, None)
+        await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, "")
+        return False
 
     async def choose(self, key: str, version: str | None) -> bool:
         """

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -37,7 +37,7 @@ class Declared(BaseModel):
 
 
 class DeclaredGame(Declared):
-    """What is left out stays as it is; null takes a version or launch options back."""
+    """What is left out stays as it is; null or an empty text takes a version or launch options back."""
 
     title: str = Field(default="", max_length=1_000)
     """For people alone."""
@@ -46,7 +46,7 @@ class DeclaredGame(Declared):
     tags: list[Tag] = Field(default=[], max_length=MOST_TAGS)
     """All of them."""
     notes: Annotated[str, StringConstraints(max_length=LONGEST_NOTES)] = ""
-    proton: Version | None = None
+    proton: Version | Literal[""] | None = None
     launch_options: Annotated[str, StringConstraints(max_length=LONGEST_OPTIONS), AfterValidator(_readable)] | None = None
     loose: bool = False
     """A game that no store tells of, on whichever device's disk it is."""
@@ -54,7 +54,8 @@ class DeclaredGame(Declared):
     @property
     def wishes(self) -> dict[str, Any]:
         """The fields that are declared, as `GameWishes` calls them."""
-        return {name: getattr(self, name) for name in self.model_fields_set - {"title", "loose"}}
+        declared = {name: getattr(self, name) for name in self.model_fields_set - {"title", "loose"}}
+        return {name: value or None if name in {"proton", "launch_options"} else value for name, value in declared.items()}
 
 
 class FamilyVersion(Declared):

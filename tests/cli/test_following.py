@@ -73,8 +73,23 @@ def test_a_proton_version_and_launch_options_follow_to_the_next_device(
         monkeypatch.setenv("HOME", str(home))
         assert integ("sync").code == 0
         assert valid(integ("launch", key, "--dry-run", "--json"))["proton"] == newest, "the latest decision counts here too"
+        assert valid(integ("proton", "use", older, "--json"))["key"] is None
+        off = integ("proton", "use", "--off", "--game", key)
+        assert off.out.endswith(" will run with this machine's default.\n")
+        assert valid(integ("launch", key, "--dry-run", "--json"))["proton"] == older
+        assert valid(integ("proton", "use", "--off", "--json")) == {"version": None, "key": None, "queued": False}
         backend.stop()
         assert valid(integ("launch", key, "--dry-run", "--json"))["proton"] == newest, "nothing of a launch needs the backend"
+
+        monkeypatch.setenv("HOME", str(deck))
+        backend.start()
+        assert integ("sync").code == 0
+        assert valid(integ("show", key, "--json"))["details"]["launch"][0]["proton"] is None, "taken back everywhere"
+
+
+@pytest.mark.parametrize("words", [[], ["ge-9.1", "--off"]])
+def test_a_version_or_off_is_wanted(integ: Integ, words: list[str]) -> None:
+    assert integ("proton", "use", *words).code == 2
 
 
 def test_the_most_recent_choice_is_sent_whole_and_holds_no_secret(

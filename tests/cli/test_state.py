@@ -180,6 +180,10 @@ def test_a_state_by_hand_changes_what_it_names_and_tells_it(
     assert len(valid(integ("apply", str(file), "--json"))["changes"]) == 3
     assert valid(integ("show", item["title_id"], "--json"))["details"]["launch"] == []
     assert valid(integ("apply", str(file), "--json"))["changes"] == []
+    for version, launch_options in (("GE-Proton9-27", "-w"), ("", "")):
+        file.write_text(f'games."{item["title_id"]}" = {{ proton = "{version}", launch_options = "{launch_options}" }}')
+        assert len(valid(integ("apply", str(file), "--json"))["changes"]) == 2 * len(item["releases"])
+        assert valid(integ("apply", str(file), "--json"))["changes"] == []
 
 
 DEEP = "[" * 100_000

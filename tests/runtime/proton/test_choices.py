@@ -79,7 +79,7 @@ async def test_the_most_recent_decision_counts_wherever_it_was_made(device: Devi
     device.clock = "2026-11-06T10:00:00Z"
     await device.hears("GE-Proton9-1")
     device.clock = "2026-11-07T10:00:00Z"
-    assert await device.store.forget_choice(KEY) is False
+    assert await device.store.forget(game=KEY) is False
     assert (await device.runs_with(), device.told[-1]) == ("GE-Proton10-1", (KEY, None))
 
 

@@ -68,7 +68,7 @@ async def test_the_build_of_a_game_goes_by_the_order_of_who_says_so(home: Path, 
     assert await chosen(asked="GE-Proton7-1") == "GE-Proton7-1"
     assert (await store.build_for("steam:400")).version == "GE-Proton8-9"
     assert await store.choice_for("steam:620") == "GE-Proton9-27"
-    await store.forget_choice("steam:620")
+    await store.forget(game="steam:620")
     assert await chosen() == "GE-Proton8-9"
     for asked in ({"asked": "ge-10.9"}, {"required": "ge-10.9"}):
         with pytest.raises(BuildNotFoundError) as told:
