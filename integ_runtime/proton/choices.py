@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.downloads.fetch import storage_errors
-from integ_runtime.paths import Paths
 from integ_runtime.proton.installed import InstalledBuild
+from integ_runtime.settings import RuntimeSettings, read_config_file
 from integ_server.contract.errors import WouldLoseDataError, utc_now_text
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
 
 _FILE = "proton.json"
+DEFAULT_SETTING = "default_proton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Choices:
     Of the two the later one counts; the library has a choice of this machine too, as soon as the backend has heard of it.
     """
 
-    def __init__(self, paths: Paths, library: LibraryCache | None = None) -> None:
-        self._paths, self._library = paths, library
+    def __init__(self, settings: RuntimeSettings, library: LibraryCache | None = None) -> None:
+        self._settings, self._paths, self._library = settings, settings.paths, library
 
     async def read(self, key: str) -> str | None:
         """The version that the game *key* is set to."""
@@ -53,6 +54,11 @@ class Choices:
         """Choose *version*, or None to take a choice back, on this machine; raises a StorageError when it can't be written."""
         await asyncio.to_thread(self._write, key, Choice(version, utc_now_text()))
 
+    async def default(self) -> str:
+        """The version for games without a choice of their own: this machine's, else the player's for all; empty when there is none."""
+        set_here = await asyncio.to_thread(self._set_default)
+        return set_here or (str((await self._library.preferences()).get(DEFAULT_SETTING, "")) if self._library is not None else "")
+
     async def users(self) -> dict[str, list[str]]:
         """The keys of the games that are set to each version, in order."""
         own = await asyncio.to_thread(self._all)
@@ -63,6 +69,13 @@ class Choices:
             if version is not None:
                 users.setdefault(version, []).append(key)
         return users
+
+    def _set_default(self) -> str:
+        """What the player set, now: the file may have changed since this process read it, the environment can't."""
+        if os.environ.get("INTEG_DEFAULT_PROTON"):
+            return self._settings.default_proton
+        written = read_config_file(self._paths.config_file).get(DEFAULT_SETTING, "")
+        return written.strip() if isinstance(written, str) else ""
 
     def _all(self) -> dict[str, Choice]:
         files = sorted(self._paths.games_dir.glob(f"*/{_FILE}"))

@@ -14,9 +14,9 @@ from integ_runtime.downloads.background import in_background
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
-from integ_runtime.proton.choices import Choices, check_unused
+from integ_runtime.proton.choices import DEFAULT_SETTING, Choices, check_unused
 from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, size_of, steam_builds
-from integ_runtime.settings import RuntimeSettings, read_config_file
+from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
 from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from integ_runtime.proton.releases import Releases
     from integ_runtime.proton.verify import VerifyOutcome
     from integ_server.releases.feed import Archive, Feed
-
-_SETTING = "default_proton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class ProtonStore:
         self._paths = settings.paths
         self._tools = settings.paths.proton_dir
         self._steam = steam
-        self._choices = Choices(settings.paths, library)
+        self._choices = Choices(settings, library)
         self._catalogue: Catalogue | None = None
         self.notice = ""
         """Why the last list of published builds may be out of date; empty when it is not."""
@@ -167,7 +165,7 @@ class ProtonStore:
         build = await self._get(version)
         if game is not None:
             return UsedBuild(build, queued=await self.choose(game, build.version))
-        await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, build.version)
+        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, build.version)
         await self.mark_used(build)
         return UsedBuild(build, queued=False)
 
@@ -183,7 +181,7 @@ class ProtonStore:
         The build for games with no choice of their own: as this machine is set, else as the player wishes for all devices, else the
         newest of Integ's, else one of Steam's. None: there is none, or the one that was chosen is not installed.
         """
-        chosen = await self._default_version()
+        chosen = await self._choices.default()
         if chosen:
             return await self._find(chosen)
         return next(iter(await self.installed()), None)
@@ -198,7 +196,7 @@ class ProtonStore:
 
         if game is not None:
             return await self.choose(game, None)
-        await asyncio.to_thread(write_setting, self._paths.config_file, _SETTING, "")
+        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, "")
         return False
 
     async def choose(self, key: str, version: str | None) -> bool:
@@ -271,7 +269,7 @@ class ProtonStore:
         found = await self.default()
         if found is not None:
             return found
-        missing = await self._default_version()
+        missing = await self._choices.default()
         if missing:
             raise _not_installed(missing)
         raise BuildNotFoundError("no Proton version is installed", hint="integ install-proton")
@@ -382,17 +380,6 @@ class ProtonStore:
         if named is not None:
             raise BuildNotFoundError(f"{named} has no build for {arch}", hint="integ proton available")
         raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint="integ proton available --refresh")
-
-    async def _default_version(self) -> str:
-        set_here = await asyncio.to_thread(self._set_default)
-        return set_here or (str((await self._library.preferences()).get(_SETTING, "")) if self._library is not None else "")
-
-    def _set_default(self) -> str:
-        """What the player set, now: the file may have changed since this process read it, the environment can't."""
-        if os.environ.get("INTEG_DEFAULT_PROTON"):
-            return self._settings.default_proton
-        written = read_config_file(self._paths.config_file).get(_SETTING, "")
-        return written.strip() if isinstance(written, str) else ""
 
 
 def _not_installed(version: str) -> BuildNotFoundError:
