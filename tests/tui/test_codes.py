@@ -41,6 +41,11 @@ def on(kind: type[Any], app: IntegApp) -> Callable[[], bool]:
     return lambda: isinstance(app.screen, kind)
 
 
+def says(app: IntegApp, text: str) -> Callable[[], bool]:
+    """Whether it stands on the screen, which may not be drawn yet."""
+    return lambda: text in " ".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
 def drawn(app: IntegApp) -> list[list[bool]]:
     """The modules of the code on the screen."""
     code = app.screen.query_one(QrCode)
@@ -64,6 +69,7 @@ async def test_a_device_shows_its_code_and_syncs_once_the_player_said_yes() -> N
         await settled(pilot)
         await pilot.press("a")
         await until(pilot, answer.waiting.is_set)
+        await until(pilot, says(app, "for your yes"))
         text = screen_text(app)
         assert "WDJB-MJHT" in text and "https://games.example/device" in text and "Opened in your browser; waiting for your yes" in text
         assert drawn(app)[:37] == modules_of(PAGE) and browser.opened == [PAGE]
@@ -103,7 +109,8 @@ async def test_the_end_without_a_yes_is_told_and_r_begins_again(error: Exception
         await settled(pilot)
         assert device.began == 1, "while one waits there is nothing to begin again"
         answer.open()
-        await until(pilot, lambda: said in " ".join(screen_text(app).split()))
+        await until(pilot, says(app, "begins again"))
+        assert said in " ".join(screen_text(app).split())
         assert drawn(app) == [] and "WDJB-MJHT" not in screen_text(app), "a code that is over misleads"
         assert shown_toasts(app) == []
         await pilot.press("r")
@@ -132,7 +139,7 @@ async def test_the_code_is_whole_or_not_there_and_the_words_are_in_any_case(size
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await pilot.press("a")
-        await until(pilot, lambda: "WDJB-MJHT" in screen_text(app))
+        await until(pilot, says(app, "WDJB-MJHT"))
         assert "https://games.example/device" in screen_text(app)
         wanted = [row[4 - quiet : len(row) - 4 + quiet] for row in modules_of(PAGE)][4 - quiet : 33 + quiet] if quiet else []
         assert drawn(app)[: len(wanted)] == wanted and bool(drawn(app)) is bool(quiet)
@@ -145,7 +152,7 @@ async def test_the_code_follows_the_size_of_the_terminal() -> None:
     async with app.run_test(size=(36, 12)) as pilot:
         await settled(pilot)
         await pilot.press("a")
-        await until(pilot, lambda: "WDJB-MJHT" in screen_text(app))
+        await until(pilot, says(app, "WDJB-MJHT"))
         assert drawn(app) == []
         await pilot.resize_terminal(80, 24)
         await until(pilot, lambda: drawn(app)[:37] == modules_of(PAGE))
@@ -185,7 +192,7 @@ async def test_steam_by_the_phone_needs_no_key() -> None:
         await pilot.press("ctrl+y")
         assert app.clipboard == QR_PAGE
         scan.open()
-        await until(pilot, lambda: "Scanned. Now confirm it on your phone." in screen_text(app))
+        await until(pilot, says(app, "Scanned. Now confirm it on your phone."))
         answer.open()
         await until(pilot, lambda: runtime.synced)
         assert runtime.synced == [("steam",)] and accounts.asked == [("qr", "steam")] and app.screen is app.library_screen
@@ -195,7 +202,7 @@ async def test_a_no_on_the_phone_is_told_and_esc_leads_back_to_the_other_ways() 
     app = app_with(FakeRuntime(accounts=FakeAccounts(fails=AuthenticationError("it was refused on the phone"))))
     async with app.run_test(size=(100, 30), notifications=True) as pilot:
         await at_the_phone(pilot, app)
-        await until(pilot, lambda: "It was refused on the phone." in screen_text(app))
+        await until(pilot, says(app, "It was refused on the phone."))
         assert isinstance(app.screen, CodeScreen)
         await pilot.press("escape")
         await until(pilot, on(LoginScreen, app))

@@ -24,6 +24,7 @@ from tests.backends import served
 from tests.conftest_sandbox import RunningSandbox
 from tests.servers import redis_server
 from tests.tui.fakes_tui import settled, shown_toasts, until
+from tests.tui.test_codes import says
 from tests.tui.test_library_screen import screen_text
 
 
@@ -116,17 +117,17 @@ async def test_from_the_greeting_over_a_backend_s_code_to_its_library(sandbox: R
             async with app.run_test(size=(100, 30), notifications=True) as pilot:
                 await until(pilot, lambda: isinstance(app.screen, WelcomeScreen))
                 await pilot.press("s")
-                await until(pilot, lambda: re.search(r"Code  ([A-Z]{4}-[A-Z]{4})", screen_text(app)))
+                await until(pilot, says(app, "Code  "))
                 (code,) = re.findall(r"Code  ([A-Z]{4}-[A-Z]{4})", screen_text(app))
                 await asyncio.to_thread(backend.say_yes, code, user)
-                await until(pilot, lambda: isinstance(app.screen, LoginScreen) and "[GOG]" in screen_text(app))
+                await until(pilot, says(app, "[GOG]"))
                 assert shown_toasts(app)[0] == "Signed in to this backend as Ann."
                 sandbox.sandbox.state.part(Knobs).interval_s = 1.0
                 await pilot.press("f3")
                 await until(pilot, lambda: app.screen.query_one("#phone").display)
                 app.screen.query_one("#phone-go").focus()
                 await pilot.press("enter")
-                await until(pilot, lambda: "https://s.team/q/" in screen_text(app))
+                await until(pilot, says(app, "https://s.team/q/"))
                 sandbox.sandbox.state.part(Phone).newest.stage = "approved"
                 await until(pilot, lambda: app.screen is app.library_screen and len(app.activities) == 0)
                 await until(pilot, lambda: app.library_screen.shelf.counts["steam"])
