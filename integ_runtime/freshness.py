@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from integ_runtime.cache.schema import VERSION
 from integ_runtime.paths import Paths
 
 NOTE = "local-files.json"
@@ -68,10 +69,10 @@ def _stamp(path: str | Path) -> list[int] | None:
     return [facts.st_ino, facts.st_mtime_ns, facts.st_size]
 
 
-def _number(path: Path) -> int | None:
-    """The inode alone: every sync writes to the cache, but only another file has forgotten what it was told."""
+def _number(path: Path) -> list[int] | None:
+    """The inode alone, of a file in this version's form: every sync writes to the cache, but only another file knows nothing of ours."""
     stamp = _stamp(path)
-    return stamp[0] if stamp else None
+    return [VERSION, stamp[0]] if stamp else None
 
 
 def _write(note: Path, seen: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,18 @@ def test_nothing_is_read_again_while_nothing_moves(paths: Paths, environ: dict[s
     for _ in range(3):
         bring_up_to_date(paths, environ)
     assert looks == [1]
+    assert shown(paths) == ["Lantern Keep"]
+
+
+def test_a_cache_of_an_older_version_hides_no_game_that_is_on_this_disk(paths: Paths, environ: dict[str, str], home: Path) -> None:
+    SteamHome(home / ".local/share/Steam").app(70001, "Lantern Keep")
+    bring_up_to_date(paths, environ)
+    with closing(sqlite3.connect(paths.cache_db)) as base:
+        base.execute("PRAGMA user_version = 1")
+    note = json.loads((paths.cache / NOTE).read_text())
+    (paths.cache / NOTE).write_text(json.dumps({**note, "cache": paths.cache_db.stat().st_ino}))
+    assert shown(paths) == []
+    bring_up_to_date(paths, environ)
     assert shown(paths) == ["Lantern Keep"]
 
 

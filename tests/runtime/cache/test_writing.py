@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integ_runtime.cache.records import LocalFact
+from integ_runtime.cache.records import LocalFact, Waiting
 from integ_runtime.cache.store import LibraryCache, put_local
 from integ_server.contract.errors import GameNotFoundError
 from integ_server.contract.types import Changes, ReleaseRecord, TitleRecord
@@ -136,7 +136,7 @@ def test_many_processes_can_make_and_write_it_at_once(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from integ_runtime.cache.records import LocalFact
+        from integ_runtime.cache.records import LocalFact, Waiting
         from integ_runtime.cache.store import put_local
         for n in range(5):
             put_local(Path(sys.argv[1]), [LocalFact(f"local:{sys.argv[2]}-{n}", "Game", installed=True)], f"source-{sys.argv[2]}-{n}")
@@ -166,11 +166,17 @@ def test_a_writer_that_is_killed_leaves_the_library_as_it_was(tmp_path: Path) ->
     assert put_local(file, [LocalFact("local:one", "One", installed=True)], "installs") is False
 
 
+def waiting(key: str, first: str, *, merged: bool) -> list[Waiting]:
+    arranged = Waiting("merge", (first, key)) if merged else Waiting("split", (key,))
+    return [Waiting("game", (key,), {"favourite": merged, "notes": key, "proton": "GE-Proton9-1"}, "2026-11-01T00:00:00Z"), arranged]
+
+
 _KEYS = st.sampled_from(["steam:1", "steam:2", "gog:1", "local:a"])
 _STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("feed"), st.lists(_KEYS, max_size=3), st.booleans()),
         st.tuples(st.just("facts"), st.lists(_KEYS, max_size=3), st.booleans()),
+        st.tuples(st.just("waiting"), st.lists(_KEYS, max_size=3), st.booleans()),
     ),
     max_size=8,
 )
@@ -184,12 +190,14 @@ def test_written_piece_by_piece_it_reads_like_written_at_once(
     """The merged tables never depend on the order in which both sides came."""
     from integ_runtime.cache.merge import merge
     from integ_runtime.cache.schema import open_writer
-    from integ_runtime.cache.told import apply
+    from integ_runtime.cache.told import apply, show_waiting
 
     file = tmp_path_factory.mktemp("cache") / "library.db"
     for number, (kind, names, flag) in enumerate(steps, start=1):
         if kind == "feed":
             apply(file, feed(number, *dict.fromkeys(names), removed=flag, playtime_min=number))
+        elif kind == "waiting":
+            show_waiting(file, [each for name in names for each in waiting(name, names[0], merged=flag)])
         else:
             put_local(file, [LocalFact(name, f"Game {name}", installed=flag) for name in dict.fromkeys(names)], "installs")
     with open_writer(file) as base:
