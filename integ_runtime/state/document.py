@@ -21,7 +21,8 @@ from integ_server.contract.preferences import LONGEST_NOTES, LONGEST_OPTIONS, MO
 from integ_server.releases.families import FAMILIES, parse_version
 
 SCHEMA = "integ/export@1"
-LARGEST_BYTES = 64 << 20
+LARGEST_BYTES = 32 << 20
+"""Twice the export of a library of 50,000 games."""
 _LARGEST_TOML = 4 << 20
 """What people write; its reader is a slow one."""
 MOST_GAMES = 100_000

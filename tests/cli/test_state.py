@@ -318,6 +318,26 @@ def test_while_the_backend_is_away_it_shows_at_once_and_is_sent_later(
         assert integ("apply", str(file)).code == 4
 
 
+def test_a_new_device_gets_its_backend_first_and_the_rest_once_somebody_is_signed_in_there(
+    integ: Integ, sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, valid: Valid
+) -> None:
+    with served(tmp_path / "backend", sandbox.url) as backend:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        monkeypatch.setenv("INTEG_UPSTREAM_URL", sandbox.url)
+        file = tmp_path / "state.json"
+        key = f"gog:{sandbox.world.owned_gog[0].id}"
+        file.write_text(json.dumps({"settings": {"backend_url": backend.url}, "games": {key: {"favourite": True}}}))
+        first = integ("apply", str(file), "--json")
+        assert (first.code, first.json["hint"]) == (9, "integ login --device")
+        assert valid(integ("config", "get", "backend_url", "--json"))["value"] == backend.url
+        assert integ("apply", str(file)).code == 4
+        monkeypatch.setenv("INTEG_TOKEN", backend.new_token(backend.new_user()))
+        assert integ("apply", str(file)).code == 3, "nothing was synced yet"
+        sign_in(integ, sandbox)
+        assert [each["name"] for each in valid(integ("apply", str(file), "--json"))["changes"]] == [key]
+        assert integ("apply", str(file)).out == "Nothing to do: all is as declared.\n"
+
+
 def test_another_file_is_replaced_after_a_yes_only(
     integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, tmp_path: Path
 ) -> None:
