@@ -84,11 +84,13 @@ class Bench:
     def rate(self, rival: str, workers: int, messages: int, *, share: float | None) -> float:
         """Messages a second, from the moment when the workers are let go until the last is done."""
         self._redis.flushall()
-        asyncio.run(self._rows(messages if rival != "bare" else 0, state="queued" if rival == "integ" else "done"))
+        asyncio.run(self._rows(0, state="done"))
         with contextlib.ExitStack() as running:
             held = [running.enter_context(self._worker("bare" if rival == "bare" else "integ")) for _ in range(workers)]
             for pid in held:
                 os.kill(pid, signal.SIGSTOP)
+            if rival != "bare":  # only now: a worker that runs already would begin with them
+                asyncio.run(self._rows(messages, state="queued" if rival == "integ" else "done"))
             self._send(rival, messages)
             began = time.monotonic()
             for pid in held:
