@@ -40,7 +40,7 @@ from tests.bench.measure import versions, write_result
 from tests.servers import Postgres, postgres_server, redis_server
 
 TARGETS = {"list": 0.20, "unchanged": 0.45, "sync-status": 0.45, "p99 to p50": 4.0, "two for one": 1.7}
-SHARE = 0.3
+SHARE = 0.2
 """Of one core, for each API process."""
 USERS, GAMES, EACH_OWNS = 10_000, 20_000, 100
 SIGNED_IN = 2_000

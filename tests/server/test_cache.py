@@ -26,6 +26,13 @@ async def test_what_is_set_is_got_until_it_is_deleted(cache: Cache) -> None:
     assert await cache.get("a") is None
 
 
+async def test_many_who_ask_at_once_get_what_each_asked_for(cache: Cache) -> None:
+    await cache.set("a", "1", 60)
+    answers = await asyncio.gather(*(cache.get_many(["b", "a"]) if at % 2 else cache.get_many(["a"]) for at in range(6)), cache.get("a"))
+    assert answers == [["1"], [None, "1"]] * 3 + ["1"]
+    assert await cache.get_many([]) == []
+
+
 async def test_one_of_many_takes(cache: Cache) -> None:
     await cache.set("a", "1", 60)
     assert sorted(map(str, await asyncio.gather(*(cache.take("a") for _ in range(5))))) == ["1"] + ["None"] * 4
