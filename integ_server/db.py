@@ -65,7 +65,7 @@ async def open_database(url: str, *, pool: int = POOL, statement_timeout_s: floa
     and `BusyError`, both a 503 that says when to come back.
     """
     engine = make_engine(url, pool=pool, statement_timeout_s=statement_timeout_s)
-    lent = Lent(engine)
+    lent = Lent(engine, pool)
     try:
         writer = engine.execution_options(**{_WRITES: True})
         yield Database(

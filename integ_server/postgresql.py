@@ -23,7 +23,7 @@ LOCK_TIMEOUT_S = 20
 IDLE_IN_TRANSACTION_TIMEOUT_S = 60
 """Nobody awaits the network inside a transaction; one that stands still has lost its client."""
 _RECYCLE_AFTER_S = 1800
-_SPARE_FOR_S = 0.005
+_SPARE_FOR_S = 0.01
 _ASKS_FOR_A_NEW_CONNECTION = ("57P01", "57P02", "57P03", "57P05", "25P03", "08")
 """SQLSTATEs after which the server closes the connection, though the driver may not have noticed yet."""
 _ANSWERS_LATER = {"40001", "40P01", "55P03", "57014"}
@@ -82,37 +82,65 @@ def make_postgres_engine(url: str, pool: int, statement_timeout_s: float | None)
 
 class Lent:
     """
-    Connections of *engine*'s pool for single statements. One that comes back stays here for a moment, since to take one out of the pool
-    costs as much as such a statement does; whoever waits for one at the pool does not notice.
+    Connections of *engine*'s pool for single statements, at most half of them. They go from one statement to the next, since to take one
+    out of the pool costs as much as such a statement does; those that nobody needed for a moment go back.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, pool: int) -> None:
         self._engine = engine
+        self._places = asyncio.Semaphore(max(1, pool // 2))
         self._spare: list[PoolProxiedConnection] = []
-        self._returning: asyncio.Task[None] | None = None
+        self._unneeded = 0
+        """How many of the spare ones nobody has taken since the last look."""
+        self._looking: asyncio.Task[None] | None = None
 
     async def take(self) -> PoolProxiedConnection:
-        while self._spare:
-            connection = self._spare.pop()
-            if not _driver(connection).is_closed():
-                return connection
-            await greenlet_spawn(connection.invalidate)
-        return await greenlet_spawn(self._engine.sync_engine.raw_connection)
+        """
+        Raises:
+            BusyError: None became free in time.
+        """
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(POOL_TIMEOUT_S):
+                    await self._places.acquire()
+            except TimeoutError:
+                raise _busy("the backend has too much to do at once", 1) from None
+        else:
+            await self._places.acquire()
+        try:
+            while self._spare:
+                connection = self._spare.pop()
+                self._unneeded = min(self._unneeded, len(self._spare))
+                if not _driver(connection).is_closed():
+                    return connection
+                await greenlet_spawn(connection.invalidate)
+            return await greenlet_spawn(self._engine.sync_engine.raw_connection)
+        except BaseException:
+            self._places.release()
+            raise
 
     def give_back(self, connection: PoolProxiedConnection) -> None:
+        self._places.release()
         self._spare.append(connection)
-        if self._returning is None or self._returning.done():
-            self._returning = asyncio.create_task(self._return_soon())
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._return_unneeded())
+
+    async def drop(self, connection: PoolProxiedConnection) -> None:
+        """Close one that may be in any state."""
+        self._places.release()
+        await greenlet_spawn(connection.invalidate)
 
     async def close(self) -> None:
-        if self._returning is not None:
-            await asyncio.gather(self._returning, return_exceptions=True)
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
 
-    async def _return_soon(self) -> None:
-        await asyncio.sleep(_SPARE_FOR_S)
-        spare, self._spare = self._spare, []
-        for connection in spare:
-            await greenlet_spawn(connection.close)
+    async def _return_unneeded(self) -> None:
+        while self._spare:
+            self._unneeded = len(self._spare)
+            await asyncio.sleep(_SPARE_FOR_S)
+            unneeded, self._spare = self._spare[: self._unneeded], self._spare[self._unneeded :]
+            for connection in unneeded:
+                await greenlet_spawn(connection.close)
 
 
 class RowReader:
@@ -143,8 +171,8 @@ class RowReader:
             raise
         except BaseException as error:
             told = postgres_error(error, lost=connection is not None and _driver(connection).is_closed())
-            if connection is not None:  # whatever state it is in
-                await greenlet_spawn(connection.invalidate)
+            if connection is not None:
+                await self._lent.drop(connection)
             if told is not None:
                 raise told from error
             raise

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from integ_server.logs import facts, request_id
+from integ_server.logs import log_request, request_id
 
 if TYPE_CHECKING:
     from integ_server.services.backend import Backend
@@ -23,7 +23,6 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _OF_TRACES = {b"traceparent", b"tracestate"}
 _QUIET = {"/healthz", "/readyz", "/metrics"}
 """Asked every few seconds by machines: their lines are worth something only to whoever debugs them."""
-_log = logging.getLogger("integ.access")
 
 
 class Recorder:
@@ -42,7 +41,7 @@ class Recorder:
             await self._app(scope, receive, send)
             return
         asked_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
-        own_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else uuid.uuid4().hex
+        own_id = asked_id if _REQUEST_ID.fullmatch(asked_id) else os.urandom(16).hex()
         label = (b"x-request-id", own_id.encode())
         state = scope.setdefault("state", {})
         state["request_id"] = own_id
@@ -97,10 +96,8 @@ def _write_line(scope: Scope, status: int, took_s: float) -> None:
     """A status of 0 says that whoever asked went away before the answer began."""
     route, method = route_of(scope), method_of(scope)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
-    if not _log.isEnabledFor(level):
-        return
     user_id = scope["state"].get("user_id")
     user = hashlib.blake2b(user_id.encode(), digest_size=6).hexdigest() if user_id else None
     took_ms = round(took_s * 1000, 1)
-    extra = facts(method=method, route=route, status=status, ms=took_ms, user=user)
-    _log.log(level, "%s %s %d %.1f ms", method, route, status, took_ms, extra=extra)
+    line = f"{method} {route} {status} {took_ms:.1f} ms"
+    log_request(level, line, method=method, route=route, status=status, ms=took_ms, user=user)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from integ_server.logs import facts, install_logs, request_id
+from integ_server.logs import facts, install_logs, log_request, request_id
 
 SECRET = "?key=0123456789ABCDEF0123456789ABCDEF"
 
@@ -25,7 +25,9 @@ def restored() -> Iterator[None]:
     handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
     names = ("httpx", "httpcore", "sqlalchemy", "dramatiq", "asyncio", "uvicorn")
     levels = {name: logging.getLogger(name).level for name in names}
+    shown = logging._srcfile, logging.logProcesses, logging.logMultiprocessing
     yield
+    logging._srcfile, logging.logProcesses, logging.logMultiprocessing = shown
     root.handlers[:], root.level = handlers, level
     sys.excepthook, threading.excepthook = hooks
     logging.captureWarnings(capture=False)
@@ -60,6 +62,38 @@ def test_every_line_is_one_json_object_with_the_requests_id() -> None:
         (None, "without", "WARNING"),
     ]
     assert found[0]["ms"] == 1.5 and "user" not in found[0] and found[0]["logger"] == "integ.x" and found[0]["time"].endswith("Z")
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_line_about_a_request_is_one_like_all_others_and_everybody_who_listens_hears_it() -> None:
+    named: dict[str, Any] = {"method": "GET", "route": "/games/{key}", "status": 200, "ms": 1.5, "user": None}
+    quick, other, text = io.StringIO(), io.StringIO(), io.StringIO()
+    install_logs("INFO", "json", quick)
+    token = request_id.set("r1")
+    log_request(logging.INFO, "GET /games/{key} 200 1.5 ms", **named)
+    log_request(logging.DEBUG, "not at this level", **named)
+    logging.getLogger("integ.access").info("GET /games/{key} 200 1.5 ms", extra=facts(**named))
+    first, second = lines(quick)
+    assert list(first) == list(second)
+    assert first | {"time": ""} == second | {"time": ""} and len(first["time"]) == len(second["time"])
+    assert (first["request_id"], first["route"], "user" in first) == ("r1", "/games/{key}", False)
+
+    logging.getLogger().addHandler(logging.StreamHandler(other))
+    log_request(logging.INFO, "GET / 200 1.5 ms", **named)
+    assert other.getvalue() == "GET / 200 1.5 ms\n" and lines(quick)[-1]["message"] == "GET / 200 1.5 ms"
+
+    install_logs("INFO", "text", text)
+    log_request(logging.INFO, "GET / 200 1.5 ms", **named)
+    assert text.getvalue().endswith("INFO integ.access: GET / 200 1.5 ms [r1]\n")
+    request_id.reset(token)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_log_that_nobody_reads_any_more_fails_no_request() -> None:
+    stream = io.StringIO()
+    install_logs("INFO", "json", stream)
+    stream.close()
+    log_request(logging.INFO, "GET / 200 1.5 ms", method="GET")
 
 
 @pytest.mark.usefixtures("restored")
