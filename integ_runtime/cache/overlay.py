@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from integ_runtime.cache.records import Waiting
+from integ_server.contract.text import clean_lines, clean_name, clean_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Overlay:
             if "proton" in wishes:
                 proton, proton_at = wishes["proton"], at
             if "launch_options" in wishes:
-                options = (wishes["launch_options"] or "").strip() or None
+                options = clean_options(wishes["launch_options"] or "") or None
         return proton, proton_at, options
 
     def facts(self, keys: Iterable[str], told: TitleFacts) -> TitleFacts:
@@ -95,11 +96,11 @@ def _wished(told: TitleFacts, wishes: Mapping[str, Any]) -> TitleFacts:
     if wishes.get("hidden") is not None:  # null means as the store has it, which is not known here
         told = replace(told, hidden=bool(wishes["hidden"]))
     if "notes" in wishes:
-        told = replace(told, notes=wishes["notes"].strip())
+        told = replace(told, notes=clean_lines(wishes["notes"]))
     if {"tags", "add_tags", "remove_tags"} & wishes.keys():
-        gone = {tag.casefold() for tag in wishes.get("remove_tags", ())}
-        kept = [tag for tag in wishes.get("tags", told.tags) if tag.casefold() not in gone]
-        told = replace(told, tags=_tags([*kept, *wishes.get("add_tags", ())]))
+        gone = {clean_name(tag).casefold() for tag in wishes.get("remove_tags", ())}
+        kept = [tag for tag in map(clean_name, wishes.get("tags", told.tags)) if tag.casefold() not in gone]
+        told = replace(told, tags=_tags([*kept, *map(clean_name, wishes.get("add_tags", ()))]))
     return told
 
 

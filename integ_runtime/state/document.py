@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from integ_runtime.settings import SECRET_SETTINGS, SETTING_NAMES, parse_setting
 from integ_server.contract.errors import BuildNotFoundError, NotFoundError, StorageError, UsageError
 from integ_server.contract.preferences import LONGEST_NOTES, LONGEST_OPTIONS, MOST_MERGED, MOST_TAGS, GameName, Tag, UserWishes, Version
+from integ_server.contract.text import clean_lines, clean_name, clean_options
 from integ_server.releases.families import FAMILIES, parse_version
 
 SCHEMA = "integ/export@1"
@@ -28,9 +29,15 @@ _LARGEST_TOML = 4 << 20
 MOST_GAMES = 100_000
 
 
-def _readable(options: str | None) -> str | None:
-    shlex.split(options or "")
-    return options
+def _options(text: str) -> str:
+    shlex.split(cleaned := clean_options(text))
+    return cleaned
+
+
+def _tag(text: str) -> str:
+    if not (cleaned := clean_name(text)):
+        raise ValueError("a tag needs a character that can be seen")
+    return cleaned
 
 
 class Declared(BaseModel):
@@ -44,11 +51,11 @@ class DeclaredGame(Declared):
     """For people alone."""
     favourite: bool = False
     hidden: bool = False
-    tags: list[Tag] = Field(default=[], max_length=MOST_TAGS)
+    tags: list[Annotated[Tag, AfterValidator(_tag)]] = Field(default=[], max_length=MOST_TAGS)
     """All of them."""
-    notes: Annotated[str, StringConstraints(max_length=LONGEST_NOTES)] = ""
+    notes: Annotated[str, StringConstraints(max_length=LONGEST_NOTES), AfterValidator(clean_lines)] = ""
     proton: Version | Literal[""] | None = None
-    launch_options: Annotated[str, StringConstraints(max_length=LONGEST_OPTIONS), AfterValidator(_readable)] | None = None
+    launch_options: Annotated[str, StringConstraints(max_length=LONGEST_OPTIONS), AfterValidator(_options)] | None = None
     loose: bool = False
     """A game that no store tells of, on whichever device's disk it is."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Work = Callable[["Runtime", Report], Awaitable[bool]]
 """Answers whether the backend has heard of it."""
 _OF_TITLES = ("favourite", "hidden", "tags", "notes")
+_OF_RELEASES = ("proton", "launch_options")
 
 
 @dataclass(slots=True)
@@ -172,45 +173,21 @@ class _Games:
         steps = []
         for name, game in self.declared.items():
             title = self.titles.get(name)
-            known: dict[str, Any] = {}
-            if title is not None:
-                keys, known = self._keys(name), {each: getattr(title, each) for each in ("favourite", "hidden", "tags")}
-                known["notes"] = (await runtime.library.details(title.title_id))["notes"]
-            else:
-                keys = [name]
-                known = {each: getattr(loose[name], each) for each in _OF_TITLES} if name in loose else {}
-            for key in keys:
-                wishes = await self._differing(runtime, key, game, known, chosen, first=key == keys[0])
+            for key in (keys := self._keys(name) if title is not None else [name]):
                 for each, value in game.wishes.items():
                     about = title.title_id if title is not None and each in _OF_TITLES else key
                     if said.setdefault((about, each), value) != value:
                         raise UsageError(f"games.{name}: {each} is declared twice, in two ways", hint="integ apply --help")
+                if title is not None:
+                    now = await _facts(runtime, title, key, chosen.get(key))
+                else:
+                    now = {each: getattr(loose[name], each) for each in (*_OF_TITLES, *_OF_RELEASES)} if name in loose else {}
+                wishes = await _differing(runtime, game, now, of_title=key == keys[0])
                 if wishes:
-                    before = {
-                        **known,
-                        "proton": chosen.get(key),
-                        "launch_options": (await runtime.library.launch_wishes(key)).launch_options,
-                    }
                     shown = title.title if title is not None else game.title
-                    changes = [Change("game", key, each, _plain(before.get(each)), value, shown) for each, value in wishes.items()]
+                    changes = [Change("game", key, each, _plain(now.get(each)), value, shown) for each, value in wishes.items()]
                     steps.append(Step(changes, _wish(key, wishes, is_here=title is not None)))
         return steps
-
-    async def _differing(
-        self, runtime: Runtime, key: str, game: DeclaredGame, known: Mapping[str, Any], chosen: Mapping[str, str], *, first: bool
-    ) -> dict[str, Any]:
-        """What is declared of the release *key*, and of its title when it is the *first* of those that are meant, and is not so."""
-        wishes = {}
-        for name, value in sorted(game.wishes.items()):
-            if name in _OF_TITLES:
-                differs = first and _same(name, value) != _same(name, known.get(name))
-            elif name == "proton":
-                differs = (await runtime.proton.name_of(value) if value else None) != chosen.get(key)
-            else:
-                differs = (value or "").strip() != ((await runtime.library.launch_wishes(key)).launch_options or "")
-            if differs:
-                wishes[name] = value
-        return wishes
 
     def _keys(self, name: str) -> list[str]:
         """The release that *name* is the key of, else all of the title's."""
@@ -218,11 +195,33 @@ class _Games:
         return [name] if name in keys else keys
 
 
+async def _facts(runtime: Runtime, title: TitleRow, key: str, proton: str | None) -> dict[str, Any]:
+    """What is so of *title* and of its release *key*, which is set to *proton*."""
+    notes = (await runtime.library.details(title.title_id))["notes"]
+    options = (await runtime.library.launch_wishes(key)).launch_options
+    known = {"favourite": title.favourite, "hidden": title.hidden, "tags": title.tags, "notes": notes}
+    return {**known, "proton": proton, "launch_options": options}
+
+
+async def _differing(runtime: Runtime, game: DeclaredGame, now: Mapping[str, Any], *, of_title: bool) -> dict[str, Any]:
+    """What is declared of a release, and with *of_title* of its title, and is not so *now*."""
+    wishes = {}
+    for name, value in sorted(game.wishes.items()):
+        before = now.get(name)
+        if name == "proton":
+            differs = value != before and (value is None or await runtime.proton.name_of(value) != before)
+        else:
+            differs = (of_title or name not in _OF_TITLES) and _same(name, value) != _same(name, before)
+        if differs:
+            wishes[name] = value
+    return wishes
+
+
 def _same(name: str, value: Any) -> Any:
     """*value* such that two which mean the same are equal."""
     if name == "tags":
         return sorted({tag.casefold() for tag in value or ()})
-    return (value or "").strip() if name == "notes" else bool(value)
+    return (value or "") if name in {"notes", "launch_options"} else bool(value)
 
 
 def _plain(value: Any) -> Any:

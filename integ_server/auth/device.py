@@ -20,9 +20,9 @@ from integ_server.auth.caller import known_scopes
 from integ_server.contract.errors import AuthenticationError, BusyError, NotFoundError, PermissionDeniedError, RateLimitedError
 from integ_server.contract.scopes import ALL_SCOPES, Scope
 from integ_server.contract.sessions import DEVICE_PREFIX, DeviceCode, DeviceStart, Tokens
+from integ_server.contract.text import clean_name
 from integ_server.services import limits
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name
 
 LIVES_S = 600
 INTERVAL_S = 5

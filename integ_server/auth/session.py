@@ -25,10 +25,10 @@ from integ_server.auth.jwt import ACCESS_LIVES_S
 from integ_server.contract.errors import NotFoundError, NotSignedInError, UsageError
 from integ_server.contract.scopes import ALL_SCOPES, Scope
 from integ_server.contract.sessions import REFRESH_PREFIX, SessionInfo, Tokens
+from integ_server.contract.text import clean_name
 from integ_server.models.session import DeviceSession
 from integ_server.models.tables import sessions
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name
 from integ_server.settings import split_keys
 
 LIVES = timedelta(days=60)

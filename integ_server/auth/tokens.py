@@ -18,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.auth.caller import Caller, known_scopes
 from integ_server.contract.errors import NotFoundError, NotSignedInError, PermissionDeniedError, UsageError
 from integ_server.contract.sessions import TOKEN_PREFIX, NewToken, TokenInfo, TokenRequest
+from integ_server.contract.text import clean_name
 from integ_server.models.api_token import ApiToken
 from integ_server.models.tables import api_tokens
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name
 
 KNOWN_FOR_S = 60.0
 """How long the cache answers for a token before the database is asked again."""

@@ -17,6 +17,7 @@ from integ_server.contract.errors import (
     UsageError,
     to_envelope,
 )
+from integ_server.contract.text import clean_name
 from integ_server.contract.types import (
     AccountInfo,
     AccountState,
@@ -33,7 +34,6 @@ from integ_server.providers.base import SignedInAccount, StoreProfile
 from integ_server.services import events, library, qr_sign_in
 from integ_server.services.access import opened, seal_into
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name
 from integ_server.services.rows import among, in_parts
 from integ_server.settings import LOOPBACK
 from integ_server.upstream import rewritten

@@ -12,13 +12,14 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, ProviderUnavailableError
+from integ_server.contract.text import clean_name
 from integ_server.models.job import Job
 from integ_server.models.tables import games, group_members
 from integ_server.providers.base import GameMetadata, ReadsMetadata
 from integ_server.services import jobs as job_service
 from integ_server.services import library, lists, titles
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name, is_game_id
+from integ_server.services.naming import is_game_id
 from integ_server.services.rows import in_parts, insert_rows, select_where_in, update_rows
 
 AT_ONCE = 4

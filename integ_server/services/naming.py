@@ -1,43 +1,17 @@
-"""Names of games: cleaned, compared, sorted, and made into title ids."""
+"""Names of games: compared, sorted, and made into title ids."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-LONGEST_NAME = 300
 _LONGEST_SLUG = 80
 _MARKS = str.maketrans("", "", "™®©℠")
 _APOSTROPHES = str.maketrans("", "", "'’‘ʼ`´")
 _NO_APOSTROPHE = re.compile(r"['`]")
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
-_SHOWN_ASCII = re.compile(r"[ -~]*")
 _ARTICLE = re.compile(r"(?:the|an?) (?=\S)")
 _GAME_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-
-
-def clean_name(text: str) -> str:
-    """*text* as it may be stored and shown: one line, no control characters or half characters, not endless."""
-    if len(text) <= LONGEST_NAME and _SHOWN_ASCII.fullmatch(text):
-        return " ".join(text.split())
-    kept = "".join(" " if each.isspace() else each for each in text[: LONGEST_NAME * 4] if each.isspace() or _is_shown(each))
-    return " ".join(kept.split())[:LONGEST_NAME].rstrip()
-
-
-def clean_lines(text: str) -> str:
-    """*text* as `clean_name()` keeps one, but with its line breaks and blanks, and as long as it is."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    kept = ["".join(" " if each.isspace() else each for each in line if each.isspace() or _is_shown(each)).rstrip() for line in lines]
-    return "\n".join(kept).strip("\n")
-
-
-def _is_shown(character: str) -> bool:
-    # Cc: NUL, escape sequences; Cs: halves that no encoding takes; of Cf those that turn the writing direction of what follows
-    category = unicodedata.category(character)
-    return (
-        category not in {"Cc", "Cs", "Cn", "Co"}
-        and character not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\ufeff"
-    )
 
 
 def match_name(name: str) -> str:

@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import GameNotFoundError, UsageError
 from integ_server.contract.preferences import MOST_TAGS, GamePreferences, GameWishes, ReleaseWishes, UserWishes
+from integ_server.contract.text import clean_lines, clean_name, clean_options
 from integ_server.contract.types import UserPreferences
 from integ_server.models.tables import game_preferences, games, users
 from integ_server.services import choices, decisions, events, library
-from integ_server.services.naming import clean_lines, clean_name, is_key
+from integ_server.services.naming import is_key
 from integ_server.services.rows import insert_rows, select_where_in, update_rows
 
 MOST_LOOSE = 5_000
@@ -147,7 +148,7 @@ def _release_facts(wishes: GameWishes) -> dict[str, Any]:
     if "proton" in wishes.model_fields_set:
         facts["proton"] = wishes.proton
     if "launch_options" in wishes.model_fields_set:
-        options = clean_lines(wishes.launch_options or "").replace("\n", " ").strip()
+        options = clean_options(wishes.launch_options or "")
         try:
             shlex.split(options)
         except ValueError as error:

@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import AuthenticationError, IntegError, PrivateProfileError, ProviderError
+from integ_server.contract.text import clean_name
 from integ_server.contract.types import AccountState, JobInfo, SyncCounts, SyncRequest
 from integ_server.models.account import Account
 from integ_server.models.job import Job
@@ -29,7 +30,7 @@ from integ_server.services import access, events, library, lists, titles
 from integ_server.services import accounts as accounts_service
 from integ_server.services import jobs as job_service
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name, is_game_id
+from integ_server.services.naming import is_game_id
 from integ_server.services.rows import insert_rows, select_where_in, update_rows
 
 PROFILE_GOOD_FOR_S = 86_400.0

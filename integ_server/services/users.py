@@ -12,13 +12,13 @@ from sqlalchemy import exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import BackendUnreachableError, PermissionDeniedError
+from integ_server.contract.text import clean_name
 from integ_server.models.tables import accounts as account_rows
 from integ_server.models.tables import users
 from integ_server.models.user import User
 from integ_server.providers.base import SignedInAccount
 from integ_server.services import accounts
 from integ_server.services.backend import Backend
-from integ_server.services.naming import clean_name
 
 PROFILE_KNOWN_FOR_S = 300.0
 

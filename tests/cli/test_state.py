@@ -65,9 +65,10 @@ def test_what_was_exported_and_wiped_is_brought_about_again(
     more.write_text(f"""
         preferences.language = "de"
         games."{one}".launch_options = "-w 'a b'"
-        games."local:tea" = {{ loose = true, tags = ["own"] }}
+        games."local:tea" = {{ loose = true, tags = [" my\\u001b  own "], proton = "GE-Proton9-1", launch_options = "-x" }}
     """)
     assert integ("apply", str(more)).code == 0
+    assert integ("apply", str(more)).out == "Nothing to do: all is as declared.\n"
 
     file = tmp_path / "backup.json"
     assert valid(integ("export", str(file), "--json"))["games"] == 4
@@ -87,6 +88,7 @@ def test_what_was_exported_and_wiped_is_brought_about_again(
         "proton": version,
         "launch_options": "-w 'a b'",
     }
+    assert exported["games"]["local:tea"] == {"loose": True, "tags": ["my own"], "proton": "GE-Proton9-1", "launch_options": "-x"}
     assert len(exported["backend"]["library_entries"]) >= len(games)
 
     wipe(home, request, monkeypatch, backend_kind)
@@ -201,6 +203,7 @@ WRONG: list[tuple[str, str, int]] = [
     ('{"games": {"lantern-keep": {"favorite": true}}}', "did you mean favourite?", 2),
     ('{"games": {"lantern-keep": {"favourite": "yes"}}}', "games.lantern-keep.favourite", 2),
     ('{"games": {"lantern-keep": {"favourite": null}}}', "games.lantern-keep.favourite", 2),
+    ('{"games": {"lantern-keep": {"tags": [" "]}}}', "a character that can be seen", 2),
     ('{"games": {"lantern-keep": {"tags": [7]}}}', "games.lantern-keep.tags", 2),
     ('{"games": {"lantern-keep": {"proton": "../../etc"}}}', "games.lantern-keep.proton", 2),
     ('{"games": {"lantern-keep": {"launch_options": "-n \'open"}}}', "No closing quotation", 2),

@@ -83,7 +83,7 @@ async def test_what_waits_shows_at_once_and_is_gone_without_a_trace_when_it_was_
     stamp = await cache.stamp()
     await cache.show_waiting(
         [
-            wish("steam:1", favourite=True, add_tags=["New", "SLOW"], notes=" the blue key \n"),
+            wish("steam:1", favourite=True, add_tags=[" New\x1b", "SLOW"], notes="\nthe blue\x1b key \n"),
             wish("gog:2", tags=["b", "A"], remove_tags=["B"], favourite=False),
             wish("steam:3", hidden=False, proton="GE-Proton9-1", launch_options=" -x "),
             Waiting("user", wishes={"default_proton": None, "language": "de"}, at=AT),

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integ_server.services.naming import LONGEST_NAME, clean_name, is_game_id, is_key, match_name, slug_of, sort_name
+from integ_server.contract.text import LONGEST_NAME, clean_name
+from integ_server.services.naming import is_game_id, is_key, match_name, slug_of, sort_name
 
 
 @pytest.mark.parametrize(
