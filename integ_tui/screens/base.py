@@ -51,6 +51,17 @@ class IntegScreen(Screen[Result]):
         except IntegError as error:
             tell(self, error)
 
+    async def open_address(self, address: str) -> None:
+        """In the desktop's browser, or tell that there is none; without an address, nothing."""
+        if address and not await self.integ.open_web(address):
+            self.notify("There is no browser here: copy the address.", severity="warning", markup=False)
+
+    def copy_address(self, address: str) -> None:
+        """Into the clipboard; without an address, nothing."""
+        if address:
+            self.app.copy_to_clipboard(address)
+            self.notify("The address is in the clipboard.", markup=False)
+
 
 class IntegModal(ModalScreen[Result]):
     """A box over the screen below."""

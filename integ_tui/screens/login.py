@@ -270,14 +270,11 @@ class LoginScreen(IntegScreen[str | None]):
 
     @on(Button.Pressed, "#open")
     async def action_open(self) -> None:
-        if self._address and not await self.integ.open_web(self._address):
-            self.notify("There is no browser here: copy the address.", severity="warning", markup=False)
+        await self.open_address(self._address)
 
     @on(Button.Pressed, "#copy")
     def action_copy(self) -> None:
-        if self._address:
-            self.app.copy_to_clipboard(self._address)
-            self.notify("The address is in the clipboard.", markup=False)
+        self.copy_address(self._address)
 
     def action_store(self, by: int) -> None:
         self.query_one("#stores", TabStrip).step(by)
