@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from integ_runtime.client import patience
-from integ_runtime.client.patience import KEY, RETRIES, TRIES, PatientTransport
+from integ_runtime.client.patience import BROKEN_TRIES, KEY, RETRIES, TRIES, PatientTransport
 
 Wire = Callable[[httpx.Request], httpx.Response]
 
@@ -50,6 +50,7 @@ def client(wire: Wire) -> httpx.AsyncClient:
         httpx.Response(503, json={"status": "error", "error": "BackendUnreachableError"}),
         httpx.Response(504),
         httpx.Response(429, headers={"Retry-After": "0"}),
+        httpx.Response(409, headers={"Retry-After": "0"}),
     ],
     ids=lambda met: type(met).__name__ if isinstance(met, Exception) else str(met.status_code),
 )
@@ -127,3 +128,14 @@ async def test_who_stays_away_is_given_up() -> None:
         wire._meets = [httpx.Response(503)] * 10
         assert (await http.get("/games")).status_code == 503
         assert len(wire.seen) == 2 * TRIES
+
+
+async def test_connections_that_break_on_the_way_to_the_answer_are_borne_for_longer_than_a_backend_that_is_away() -> None:
+    wire = Flaky(*[httpx.RemoteProtocolError("closed")] * (BROKEN_TRIES - 1), *[httpx.ConnectError("refused")] * (TRIES - 1))
+    async with client(wire) as http:
+        assert (await http.get("/games")).is_success
+    broken = Flaky(*[httpx.ReadError("reset")] * (BROKEN_TRIES + 1))
+    async with client(broken) as http:
+        with pytest.raises(httpx.ReadError):
+            await http.get("/games")
+    assert len(broken.seen) == BROKEN_TRIES
