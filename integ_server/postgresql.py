@@ -24,9 +24,9 @@ IDLE_IN_TRANSACTION_TIMEOUT_S = 60
 """Nobody awaits the network inside a transaction; one that stands still has lost its client."""
 _RECYCLE_AFTER_S = 1800
 _SPARE_FOR_S = 0.01
-_MOST_LENT = 6
-"""More than one process keeps busy where an answer takes a millisecond; where the database has few cores, ten made the slowest answers
-in a hundred twice as slow and none quicker (`just bench api`)."""
+_MOST_LENT = 5
+"""More than one process keeps busy where an answer takes a millisecond. Where the database has few cores more of them wait for a core
+instead of a place here: six made the slowest answers in a hundred twice as slow and none quicker, ten four times (`just bench api`)."""
 _ASKS_FOR_A_NEW_CONNECTION = ("57P01", "57P02", "57P03", "57P05", "25P03", "08")
 """SQLSTATEs after which the server closes the connection, though the driver may not have noticed yet."""
 _ANSWERS_LATER = {"40001", "40P01", "55P03", "57014"}
