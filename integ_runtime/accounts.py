@@ -75,7 +75,8 @@ class Accounts:
             page = await self.begin(provider, SignInWay.OPENID, f"http://127.0.0.1:{port}/callback")
             show(page.address)
             try:
-                query = await asyncio.wait_for(came_back, timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    query = await came_back
             except TimeoutError:
                 raise AuthenticationError("nobody came back from the sign-in page", hint=f"integ login {provider}") from None
         answer = SignInAnswer(way=SignInWay.OPENID, state=page.state, query=query, api_key=api_key)

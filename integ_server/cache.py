@@ -334,10 +334,16 @@ class RedisCache:
     async def _asked(self, call: Any) -> Any:
         from redis.exceptions import RedisError
 
+        asker = asyncio.current_task()
+        ended = asker.cancelling() if asker is not None else 0
         try:
             return await cast(Coroutine[Any, Any, Any], call)
         except (RedisError, OSError) as error:
             raise BackendUnreachableError("the backend's Redis does not answer", hint="try again in a moment", retry_after_s=1) from error
+        finally:
+            # The client sends with `wait_for`, which on Python 3.11 forgets that it was cancelled when that comes just as it has sent.
+            if asker is not None and asker.cancelling() > ended:
+                raise asyncio.CancelledError
 
 
 def _flat(entries: Any) -> Any:

@@ -59,7 +59,8 @@ class SchemaGate:
             if give_up_on is not None and isinstance(self.trouble, give_up_on):
                 raise self.trouble
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await ending.wait()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         return False
 

@@ -23,6 +23,7 @@ async def open_in_browser(address: str, environ: Mapping[str, str] = os.environ)
         return False
     started = await asyncio.create_subprocess_exec(opener, address, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True)
     try:
-        return await asyncio.wait_for(started.wait(), 5) == 0
+        async with asyncio.timeout(5):
+            return await started.wait() == 0
     except TimeoutError:
         return True  # some desktops' openers stay for as long as the browser does

@@ -43,7 +43,8 @@ class _Server(uvicorn.Server):
             await self.on_tick(10 * seconds)  # renews the Date header
             seconds += 1
             try:
-                await asyncio.wait_for(self._stop.wait(), 1)
+                async with asyncio.timeout(1):
+                    await self._stop.wait()
             except TimeoutError:
                 continue
 

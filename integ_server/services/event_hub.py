@@ -158,7 +158,8 @@ class EventHub:
                         return
                 if not fresh:
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), max(0.05, CHECK_EVERY_S - (clock() - checked_at)))
+                        async with asyncio.timeout(max(0.05, CHECK_EVERY_S - (clock() - checked_at))):
+                            await woken.wait()
 
     def end(self) -> None:
         """Let every stream come to its end: the server stops."""

@@ -79,7 +79,8 @@ class Line:
 
     async def _wait_for(self, event: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), LOOK_EVERY_S * (0.75 + random.random() / 2))
+            async with asyncio.timeout(LOOK_EVERY_S * (0.75 + random.random() / 2)):
+                await event.wait()
 
     async def _begin(self) -> int | None:
         """Fill the room; how many were begun, and None when there is no room."""

@@ -89,7 +89,8 @@ async def drain(settings: ServerSettings) -> None:
             if not await jobs.unfinished(backend):
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ending.wait(), _LOOK_EVERY_S)
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await ending.wait()
 
 
 def _told_to_end(*, second_is_final: bool = False) -> asyncio.Event:

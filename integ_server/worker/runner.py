@@ -138,7 +138,8 @@ class Runner:
         """Show the jobs' other processes that this one lives, while it has something to do."""
         while self._tasks:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._backend.stopping.wait(), BEAT_EVERY_S)
+                async with asyncio.timeout(BEAT_EVERY_S):
+                    await self._backend.stopping.wait()
                 return
             try:
                 if self._backend.settings.is_embedded:
@@ -232,7 +233,8 @@ class Runner:
                     return
                 _log.warning("what became of a job can't be written down yet: %s", away.message)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._backend.stopping.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._backend.stopping.wait()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def _fail_on_database(self, job: Job, error: DBAPIError) -> str:

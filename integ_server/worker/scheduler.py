@@ -49,7 +49,8 @@ async def _look(backend: Backend, ending: asyncio.Event) -> None:
         except Exception:
             _log.exception("periodic work met a bug; it is tried again")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), LOOK_EVERY_S * (0.8 + 0.4 * random.random()))
+            async with asyncio.timeout(LOOK_EVERY_S * (0.8 + 0.4 * random.random())):
+                await ending.wait()
 
 
 async def _deliver(backend: Backend, ending: asyncio.Event) -> None:
@@ -63,4 +64,5 @@ async def _deliver(backend: Backend, ending: asyncio.Event) -> None:
         except Exception:
             _log.exception("a delivery met a bug; it is tried again")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ending.wait(), DELIVER_EVERY_S * (0.8 + 0.4 * random.random()))
+            async with asyncio.timeout(DELIVER_EVERY_S * (0.8 + 0.4 * random.random())):
+                await ending.wait()

@@ -102,6 +102,21 @@ async def test_whoever_waits_at_a_stream_hears_of_the_next_entry_at_once(cache: 
     assert await cache.after("news", second, 0.05) == []
 
 
+async def test_whoever_is_stopped_in_the_middle_of_asking_stops(cache: Cache) -> None:
+    async def ask() -> None:
+        while True:
+            await cache.lease("a", "me", 5)
+            await asyncio.sleep(0)
+
+    for steps in range(100):
+        asking = asyncio.create_task(ask())
+        for _ in range(steps % 20):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking], timeout=5)
+        assert asking.cancelled(), f"after {steps % 20} steps"
+
+
 async def test_a_redis_that_is_gone_is_told_as_a_backend_that_does_not_answer() -> None:
     async with open_cache("unix:///nowhere/socket") as cache:
         with pytest.raises(BackendUnreachableError, match="Redis") as caught:
