@@ -1,74 +1,39 @@
 """
 What is missing on this machine, and the command that mends it.
 
-Every check looks, none changes anything. What it looks at stands below one root folder, so that a test can lay out a machine.
-Source of the limits: proton-ge-custom's log header (file descriptors, memory maps), pressure-vessel's documentation (user namespaces).
+Every check looks, none changes anything. What it looks at stands below one root folder, so that a test can lay out a machine. What
+games need of the machine itself stands in `gaming.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import resource
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from integ_runtime import gaming
+from integ_runtime.checks import Around, Check, State
 from integ_runtime.content.installed import InstalledGames
-from integ_runtime.packages import Packages, read_packages
+from integ_runtime.packages import read_packages
 from integ_runtime.secrets import key_place
-from integ_runtime.settings import RuntimeSettings, shown_address
+from integ_runtime.settings import shown_address
 from integ_runtime.steam.library import SteamSnapshot
 from integ_server.contract.errors import IntegError
 
 if TYPE_CHECKING:
     from integ_runtime.runtime import Runtime
 
-State = Literal["ok", "warn", "fail"]
-
-FILES_WANTED = 524_288
-MAPS_WANTED = 1_048_576
 SPACE_TIGHT_BYTES = 10 << 30
 SPACE_NONE_BYTES = 1 << 30
 DATA_TIGHT_BYTES = 500 << 20
 DATA_NONE_BYTES = 50 << 20
 _WARNINGS_SHOWN = 3
 _UMU_RUNTIMES = ("steamrt2", "steamrt3", "steamrt4")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    name: str
-    state: State
-    found: str
-    mend: str = ""
-    """A command to type, or an empty text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What the checks look at."""
-
-    settings: RuntimeSettings
-    environ: Mapping[str, str]
-    packages: Packages
-    root: Path
-    """`/`, but for tests."""
-
-    def number(self, path: str) -> int | None:
-        """What a file below /proc says; None when this kernel has none."""
-        try:
-            return int((self.root / path).read_text("ascii").split()[0])
-        except (OSError, ValueError, IndexError):
-            return None
-
-    def program(self, name: str) -> str | None:
-        return shutil.which(name, path=self.environ.get("PATH", os.defpath))
 
 
 async def examine(runtime: Runtime, *, root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> list[Check]:
@@ -152,93 +117,6 @@ def check_secrets(around: Around) -> Check:
     return Check("secrets", "warn", told, around.packages.keyring)
 
 
-def check_namespaces(around: Around) -> Check:
-    """Steam's runtimes are containers, and containers of a plain user need user namespaces."""
-    most = around.number("proc/sys/user/max_user_namespaces")
-    if most == 0:
-        return Check("user-namespaces", "fail", "switched off: user.max_user_namespaces is 0", _sysctl("user.max_user_namespaces", 15000))
-    if around.number("proc/sys/kernel/unprivileged_userns_clone") == 0:
-        told = "switched off: kernel.unprivileged_userns_clone is 0"
-        return Check("user-namespaces", "fail", told, _sysctl("kernel.unprivileged_userns_clone", 1))
-    if around.number("proc/sys/kernel/apparmor_restrict_unprivileged_userns") == 1:
-        profiles = around.root / "etc/apparmor.d"
-        if not any((profiles / name).exists() for name in ("bwrap-userns-restrict", "bwrap", "steam")):
-            told = "AppArmor allows them only to programs with a profile, and bwrap has none"
-            return Check("user-namespaces", "fail", told, _sysctl("kernel.apparmor_restrict_unprivileged_userns", 0))
-    inside = [name for name in (".dockerenv", "run/.containerenv") if (around.root / name).exists()]
-    if inside:
-        return Check("user-namespaces", "warn", "this is a container: Steam's runtimes do not nest in one")
-    return Check("user-namespaces", "ok", "allowed" if most is None else f"allowed, up to {most}")
-
-
-def check_files_limit(around: Around) -> Check:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard == resource.RLIM_INFINITY or hard >= FILES_WANTED:
-        return Check("open-files", "ok", f"up to {'any number of' if hard == resource.RLIM_INFINITY else hard} files may be open")
-    mend = f"echo '* hard nofile {FILES_WANTED}' | sudo tee /etc/security/limits.d/90-open-files.conf"
-    return Check("open-files", "warn", f"only {hard} files may be open; esync games want {FILES_WANTED}", mend)
-
-
-def check_maps(around: Around) -> Check:
-    most = around.number("proc/sys/vm/max_map_count")
-    if most is None or most >= MAPS_WANTED:
-        return Check("memory-maps", "ok", "unknown to this kernel" if most is None else f"vm.max_map_count is {most}")
-    told = f"vm.max_map_count is {most}; some games crash below {MAPS_WANTED}"
-    return Check("memory-maps", "warn", told, _sysctl("vm.max_map_count", MAPS_WANTED))
-
-
-def check_ntsync(around: Around) -> Check:
-    device = around.root / "dev/ntsync"
-    if not device.exists():
-        return Check("ntsync", "warn", "/dev/ntsync is not there: fsync is used, which is slower in some games", "sudo modprobe ntsync")
-    if not os.access(device, os.R_OK):
-        return Check("ntsync", "warn", "/dev/ntsync may not be opened", "sudo chmod a+r /dev/ntsync")
-    return Check("ntsync", "ok", "/dev/ntsync is there")
-
-
-def check_screen(around: Around) -> Check:
-    """Games need a screen; Integ itself does not."""
-    remote = bool(around.environ.get("SSH_CONNECTION"))
-    screen = around.environ.get("WAYLAND_DISPLAY") or around.environ.get("DISPLAY")
-    if screen:
-        told = f"{screen}, over SSH: games open where that is, and slowly" if remote else screen
-        return Check("screen", "warn" if remote else "ok", told)
-    if remote:
-        told = "none in this SSH session: games would not find the desktop"
-        return Check("screen", "warn", told, "export WAYLAND_DISPLAY=wayland-0 DISPLAY=:0")
-    return Check("screen", "warn", "neither WAYLAND_DISPLAY nor DISPLAY is set: games can't open a window")
-
-
-def check_vulkan(around: Around) -> Check:
-    """Drivers for Vulkan, which DXVK draws with; 32-bit games need 32-bit ones from the host too."""
-    widths = set(_icd_widths(around.root))
-    if 64 not in widths:
-        return Check("vulkan", "warn", "no Vulkan driver is installed: DirectX games can't draw", around.packages.vulkan)
-    if 32 not in widths:
-        return Check("vulkan", "warn", "no 32-bit Vulkan driver: 32-bit games need one, or PROTON_USE_WOW64=1", around.packages.vulkan32)
-    return Check("vulkan", "ok", "64-bit and 32-bit drivers are installed")
-
-
-def _icd_widths(root: Path) -> Iterator[int]:
-    for folder in ("usr/share/vulkan/icd.d", "etc/vulkan/icd.d", "usr/local/share/vulkan/icd.d"):
-        for file in sorted((root / folder).glob("*.json"))[:64]:
-            try:
-                library = str(json.loads(file.read_text("utf-8"))["ICD"]["library_path"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            narrow = any(sign in f"{file.name} {library}" for sign in ("i686", "i386", "/usr/lib/lib", "/lib32/"))
-            yield 32 if narrow else 64
-            if not library.startswith("/"):  # found by the loader, for each width that has it
-                yield from (32 for spot in ("usr/lib32", "usr/lib/i386-linux-gnu") if (root / spot / library).exists())
-
-
-def check_umu(around: Around) -> Check:
-    found = around.program("umu-run")
-    if found:
-        return Check("umu", "ok", found)
-    return Check("umu", "warn", "umu-run is not installed: Windows games then need a Steam runtime", around.packages.umu)
-
-
 def check_browser(around: Around) -> Check:
     found = around.program("xdg-open")
     if found:
@@ -270,10 +148,6 @@ def check_games(around: Around) -> Check:
     return Check("games", "ok", f"{len(games.all())} installed through Integ")
 
 
-def _sysctl(name: str, value: int) -> str:
-    return f"echo {name}={value} | sudo tee /etc/sysctl.d/90-{name.rpartition('.')[2].replace('_', '-')}.conf && sudo sysctl --system"
-
-
 _LOCAL: dict[str, Callable[[Around], Check]] = {
     "python": check_python,
     "folders": check_folders,
@@ -281,14 +155,8 @@ _LOCAL: dict[str, Callable[[Around], Check]] = {
     "secrets": check_secrets,
     "games": check_games,
     "upstream": check_upstream,
-    "screen": check_screen,
     "browser": check_browser,
-    "vulkan": check_vulkan,
-    "user-namespaces": check_namespaces,
-    "open-files": check_files_limit,
-    "memory-maps": check_maps,
-    "ntsync": check_ntsync,
-    "umu": check_umu,
+    **gaming.LOOKS,
 }
 
 

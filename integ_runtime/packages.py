@@ -16,6 +16,10 @@ class Packages:
     vulkan32: str = ""
     keyring: str = ""
     xdg_utils: str = ""
+    bubblewrap: str = ""
+    libraries32: str = ""
+    controllers: str = ""
+    """Rules that let a player's own programs reach controllers."""
     steam: str = "flatpak install flathub com.valvesoftware.Steam"
 
 
@@ -26,6 +30,9 @@ _DNF = Packages(
     keyring="sudo dnf install gnome-keyring",
     xdg_utils="sudo dnf install xdg-utils",
     steam="sudo dnf install steam",
+    bubblewrap="sudo dnf install bubblewrap",
+    libraries32="sudo dnf install glibc.i686 libstdc++.i686",
+    controllers="sudo dnf install steam-devices",
 )
 _APT = Packages(
     umu="xdg-open https://github.com/Open-Wine-Components/umu-launcher/releases",
@@ -34,6 +41,9 @@ _APT = Packages(
     keyring="sudo apt install gnome-keyring",
     xdg_utils="sudo apt install xdg-utils",
     steam="sudo apt install steam-installer",
+    bubblewrap="sudo apt install bubblewrap",
+    libraries32="sudo dpkg --add-architecture i386 && sudo apt update && sudo apt install libc6:i386 libstdc++6:i386",
+    controllers="sudo apt install steam-devices",
 )
 _PACMAN = Packages(
     umu="sudo pacman -S umu-launcher",
@@ -42,6 +52,9 @@ _PACMAN = Packages(
     keyring="sudo pacman -S gnome-keyring",
     xdg_utils="sudo pacman -S xdg-utils",
     steam="sudo pacman -S steam",
+    bubblewrap="sudo pacman -S bubblewrap",
+    libraries32="sudo pacman -S lib32-glibc lib32-gcc-libs",
+    controllers="sudo pacman -S steam",
 )
 _ZYPPER = Packages(
     umu="sudo zypper install umu-launcher",
@@ -50,12 +63,16 @@ _ZYPPER = Packages(
     keyring="sudo zypper install gnome-keyring",
     xdg_utils="sudo zypper install xdg-utils",
     steam="sudo zypper install steam",
+    bubblewrap="sudo zypper install bubblewrap",
+    libraries32="sudo zypper install glibc-32bit libstdc++6-32bit",
+    controllers="sudo zypper install steam-devices",
 )
 # RHEL and its like have no umu and no 32-bit packages; SteamOS has Steam, drivers and a read-only system that updates replace.
 _RHEL = Packages(
     vulkan="sudo dnf install mesa-vulkan-drivers",
     keyring="sudo dnf install gnome-keyring",
     xdg_utils="sudo dnf install xdg-utils",
+    bubblewrap="sudo dnf install bubblewrap",
 )
 _STEAMOS = Packages(umu="integ config set runner runtime", steam="steam")
 

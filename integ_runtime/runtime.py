@@ -19,11 +19,11 @@ from integ_server.contract.errors import UsageError
 if TYPE_CHECKING:
     from integ_runtime.accounts import Accounts
     from integ_runtime.achievements import Achievements
+    from integ_runtime.checks import Check
     from integ_runtime.client.api import ApiClient
     from integ_runtime.content.games import Games
     from integ_runtime.content.installed import InstalledGames
     from integ_runtime.device_login import DeviceLogin
-    from integ_runtime.doctor import Check
     from integ_runtime.launch.launcher import Launcher
     from integ_runtime.organising import Organising
     from integ_runtime.proton.store import ProtonStore

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from integ_runtime import doctor
+from integ_runtime import doctor, gaming
+from integ_runtime.checks import Around, Check
 from integ_runtime.content.installed import InstalledGame, InstalledGames
-from integ_runtime.doctor import Around, Check, examine
+from integ_runtime.doctor import examine
 from integ_runtime.packages import read_packages
 from integ_runtime.paths import read_paths
 from integ_runtime.settings import RuntimeSettings
@@ -31,6 +32,8 @@ def root(tmp_path: Path) -> Path:
         "proc/sys/user/max_user_namespaces": "63000\n",
         "proc/sys/vm/max_map_count": "1048576\n",
         "dev/ntsync": "",
+        "dev/uinput": "",
+        "lib/ld-linux.so.2": "",
         "usr/share/vulkan/icd.d/radeon_icd.x86_64.json": json.dumps({"ICD": {"library_path": "/usr/lib64/libvulkan_radeon.so"}}),
         "usr/share/vulkan/icd.d/radeon_icd.i686.json": json.dumps({"ICD": {"library_path": "/usr/lib/libvulkan_radeon.so"}}),
     }.items():
@@ -46,7 +49,7 @@ def put(file: Path, text: str) -> None:
 @pytest.fixture
 def around(home: Path, root: Path, tmp_path: Path) -> Around:
     programs = tmp_path / "bin"
-    for name in ("umu-run", "xdg-open"):
+    for name in ("umu-run", "xdg-open", "bwrap"):
         put(programs / name, "#!/bin/sh\n")
         (programs / name).chmod(0o755)
     environ = {"HOME": str(home), "PATH": str(programs), "WAYLAND_DISPLAY": "wayland-0", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/x"}
@@ -76,12 +79,15 @@ LOOKS = [
     doctor.check_python,
     doctor.check_folders,
     doctor.check_secrets,
-    doctor.check_namespaces,
-    doctor.check_maps,
-    doctor.check_ntsync,
-    doctor.check_screen,
-    doctor.check_vulkan,
-    doctor.check_umu,
+    gaming.check_namespaces,
+    gaming.check_maps,
+    gaming.check_ntsync,
+    gaming.check_screen,
+    gaming.check_vulkan,
+    gaming.check_umu,
+    gaming.check_libraries,
+    gaming.check_bubblewrap,
+    gaming.check_controllers,
     doctor.check_browser,
     doctor.check_upstream,
     doctor.check_games,
@@ -104,7 +110,7 @@ def test_a_machine_as_it_should_be_needs_no_mending(around: Around, look: Any) -
 )
 def test_blocked_user_namespaces_are_a_failure(around: Around, root: Path, file: str, text: str, mend: str) -> None:
     put(root / file, text)
-    found = doctor.check_namespaces(around)
+    found = gaming.check_namespaces(around)
     assert found.state == "fail"
     assert mend in found.mend
 
@@ -112,57 +118,112 @@ def test_blocked_user_namespaces_are_a_failure(around: Around, root: Path, file:
 def test_an_apparmor_profile_for_bwrap_lifts_the_block(around: Around, root: Path) -> None:
     put(root / "proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1")
     put(root / "etc/apparmor.d/bwrap-userns-restrict", "")
-    assert doctor.check_namespaces(around).state == "ok"
+    assert gaming.check_namespaces(around).state == "ok"
 
 
 def test_a_container_is_told(around: Around, root: Path) -> None:
     put(root / "run/.containerenv", "")
-    assert doctor.check_namespaces(around).state == "warn"
+    assert gaming.check_namespaces(around).state == "warn"
 
 
 def test_a_kernel_that_tells_nothing_is_no_failure(around: Around, root: Path) -> None:
     (root / "proc/sys/user/max_user_namespaces").unlink()
     put(root / "proc/sys/vm/max_map_count", "what?")
-    assert doctor.check_namespaces(around).state == doctor.check_maps(around).state == "ok"
+    assert gaming.check_namespaces(around).state == gaming.check_maps(around).state == "ok"
 
 
 def test_few_memory_maps_and_files_and_no_ntsync(around: Around, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(root / "proc/sys/vm/max_map_count", "65530")
     (root / "dev/ntsync").unlink()
-    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (1024, 4096))
-    found = [doctor.check_maps(around), doctor.check_ntsync(around), doctor.check_files_limit(around)]
+    monkeypatch.setattr(gaming.resource, "getrlimit", lambda _: (1024, 4096))
+    found = [gaming.check_maps(around), gaming.check_ntsync(around), gaming.check_files_limit(around)]
     assert [each.state for each in found] == ["warn"] * 3
     assert "vm.max_map_count=1048576" in found[0].mend
     assert found[1].mend == "sudo modprobe ntsync"
     assert "524288" in found[2].mend
 
 
-@pytest.mark.parametrize(("limit", "state"), [(524_288, "ok"), (524_287, "warn"), (doctor.resource.RLIM_INFINITY, "ok")])
+@pytest.mark.parametrize(("limit", "state"), [(524_288, "ok"), (524_287, "warn"), (gaming.resource.RLIM_INFINITY, "ok")])
 def test_the_limit_of_open_files(around: Around, monkeypatch: pytest.MonkeyPatch, limit: int, state: str) -> None:
-    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _: (1024, limit))
-    assert doctor.check_files_limit(around).state == state
+    monkeypatch.setattr(gaming.resource, "getrlimit", lambda _: (1024, limit))
+    assert gaming.check_files_limit(around).state == state
 
 
 def test_missing_and_half_missing_vulkan(around: Around, root: Path) -> None:
     icds = root / "usr/share/vulkan/icd.d"
     (icds / "radeon_icd.i686.json").unlink()
     put(icds / "damaged.json", "{")
-    half = doctor.check_vulkan(around)
+    half = gaming.check_vulkan(around)
     assert (half.state, half.mend) == ("warn", "sudo dnf install mesa-vulkan-drivers.i686")
     (icds / "radeon_icd.x86_64.json").unlink()
-    assert doctor.check_vulkan(around).mend == "sudo dnf install mesa-vulkan-drivers"
+    assert gaming.check_vulkan(around).mend == "sudo dnf install mesa-vulkan-drivers"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "bwrap: No permissions to creating new namespace, likely because the kernel does not allow non-privileged user namespaces.",
+        "bwrap: setting up uid map: Permission denied",
+        "bwrap: Creating new namespace failed: No space left on device",
+    ],
+)
+def test_a_bubblewrap_that_can_make_no_container_is_a_failure_in_its_own_words(around: Around, said: str) -> None:
+    program = Path(around.program("bwrap") or "")
+    put(program, f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    found = gaming.check_bubblewrap(around)
+    assert found.state == "fail" and said.removeprefix("bwrap: ") in found.found
+    program.chmod(0o644)
+    assert gaming.check_bubblewrap(around).state == "ok"  # then the runtimes' own is what counts
+    broken = gaming.check_bubblewrap(with_environ(around, BWRAP=str(program)))
+    assert (broken.state, broken.mend) == ("fail", "sudo dnf install bubblewrap")
+
+
+def test_flatpak_s_bubblewrap_counts_where_there_is_no_other(around: Around, root: Path) -> None:
+    Path(around.program("bwrap") or "").unlink()
+    put(root / "usr/libexec/flatpak-bwrap", "#!/bin/sh\nexit 0\n")
+    (root / "usr/libexec/flatpak-bwrap").chmod(0o755)
+    assert "flatpak-bwrap makes containers" in gaming.check_bubblewrap(around).found
+
+
+def test_missing_32_bit_libraries_are_told_with_the_package_or_the_way_without(
+    around: Around, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaming.platform, "machine", lambda: "x86_64")
+    (root / "lib/ld-linux.so.2").unlink()
+    assert gaming.check_libraries(around).mend == "sudo dnf install glibc.i686 libstdc++.i686"
+    put(root / "etc/os-release", 'ID="rhel"\nID_LIKE="fedora"\n')
+    rhel = gaming.check_libraries(Around(around.settings, around.environ, read_packages(root), root))
+    assert (rhel.state, rhel.mend) == ("warn", "") and "PROTON_USE_WOW64=1" in rhel.found
+    monkeypatch.setattr(gaming.platform, "machine", lambda: "aarch64")
+    assert gaming.check_libraries(around).state == "ok"
+
+
+def test_controllers_that_may_not_be_read_and_a_steam_input_that_can_make_none(
+    around: Around, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pad, device = root / "dev/input/js0", root / "dev/uinput"
+    put(pad, "")
+    assert gaming.check_controllers(around).found == "1 connected"
+    closed = {pad}
+    monkeypatch.setattr(gaming.os, "access", lambda path, mode: path not in closed)
+    found = gaming.check_controllers(around)
+    assert (found.state, found.found, found.mend) == ("warn", "may not be read: js0", "sudo dnf install steam-devices")
+    closed = {device}
+    assert "may not be written" in gaming.check_controllers(around).found
+    device.unlink()
+    assert gaming.check_controllers(around).mend == "sudo modprobe uinput"
 
 
 def test_no_screen_and_a_screen_over_ssh(around: Around) -> None:
-    assert doctor.check_screen(with_environ(around, WAYLAND_DISPLAY="")).state == "warn"
-    remote = doctor.check_screen(with_environ(around, WAYLAND_DISPLAY="", SSH_CONNECTION="a b c d"))
+    assert gaming.check_screen(with_environ(around, WAYLAND_DISPLAY="")).state == "warn"
+    remote = gaming.check_screen(with_environ(around, WAYLAND_DISPLAY="", SSH_CONNECTION="a b c d"))
     assert "WAYLAND_DISPLAY=wayland-0" in remote.mend
-    assert "over SSH" in doctor.check_screen(with_environ(around, DISPLAY=":10", WAYLAND_DISPLAY="", SSH_CONNECTION="a b c d")).found
+    assert "over SSH" in gaming.check_screen(with_environ(around, DISPLAY=":10", WAYLAND_DISPLAY="", SSH_CONNECTION="a b c d")).found
 
 
 def test_missing_programs(around: Around) -> None:
     bare = with_environ(around, PATH="/nonexistent")
-    assert doctor.check_umu(bare).mend == "sudo dnf install umu-launcher"
+    assert gaming.check_umu(bare).mend == "sudo dnf install umu-launcher"
     assert doctor.check_browser(bare).mend == "sudo dnf install xdg-utils"
 
 
@@ -262,7 +323,7 @@ async def checks(around: Around, **more: Any) -> dict[str, Check]:
 
 async def test_every_check_has_a_name_of_its_own_and_a_sign_in_is_suggested(around: Around) -> None:
     found = await checks(around, builds=[], status={"accounts": []})
-    assert len(found) == 18
+    assert len(found) == 21
     assert found["proton"].mend == "integ install-proton"
     assert found["backend"].mend == "integ login"
 
