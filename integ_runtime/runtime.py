@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from integ_runtime.content.installed import InstalledGames
     from integ_runtime.device_login import DeviceLogin
     from integ_runtime.launch.launcher import Launcher
+    from integ_runtime.launch.umu_ids import UmuIds
     from integ_runtime.organising import Organising
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.session_store import SessionStore
@@ -138,7 +139,13 @@ class Runtime:
     def games(self) -> Games:
         from integ_runtime.content.games import Games
 
-        return Games(self.settings, self.api, self.installed, self.library)
+        return Games(self.settings, self.api, self.installed, self.library, self.umu_ids)
+
+    @cached_property
+    def umu_ids(self) -> UmuIds:
+        from integ_runtime.launch.umu_ids import UmuIds
+
+        return UmuIds(self.installed, self.settings.upstream_url)
 
     @cached_property
     def launcher(self) -> Launcher:
@@ -152,7 +159,9 @@ class Runtime:
 
         await self.refresh_local()
         await self.organising.send_waiting()
-        return await run_sync(await self.api(), self.library, providers, full=full, report=report)
+        outcome = await run_sync(await self.api(), self.library, providers, full=full, report=report)
+        await self.umu_ids.learn_due(await asyncio.to_thread(self.installed.all))
+        return outcome
 
     async def sync_in_background(self, providers: Sequence[str] = (), *, full: bool = False) -> int:
         """Let a process of its own do the sync, which outlives this one; answers its pid."""

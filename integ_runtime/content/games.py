@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from integ_server.contract.errors import NotFoundError, ProviderError, UsageErro
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
     from integ_runtime.client.api import ApiClient
+    from integ_runtime.launch.umu_ids import UmuIds
     from integ_server.contract.types import DownloadPlan
 
 __all__ = ["Games", "InstallOptions"]
@@ -43,11 +44,13 @@ class Games:
         api: Callable[[], Awaitable[ApiClient]],
         installed: InstalledGames,
         library: LibraryCache | None = None,
+        umu_ids: UmuIds | None = None,
     ) -> None:
         self._settings = settings
         self._api = api
         self._installed = installed
         self._library = library
+        self._umu_ids = umu_ids
 
     async def installed(self) -> list[InstalledGame]:
         """What is wholly installed, by key."""
@@ -101,7 +104,8 @@ class Games:
                 return await self._ask(key, replace(wanted, build=plan.build or wanted.build))
 
             work = Installation(plan, place, before, self._installed, settings=self._settings, again=again, wanted=wanted)
-            done = await work.run(report)
+            async with self._naming(key, plan.platform):
+                done = await work.run(report)
             return _result(done.game, files=done.files, fetched=done.bytes_fetched)
 
     async def uninstall(self, key: str, *, purge: bool = False, report: Report = unheard) -> dict[str, Any]:
@@ -175,6 +179,8 @@ class Games:
                 installed_at=utc_now_text(),
             )
             self._installed.save(game)
+            async with self._naming(key, game.platform):
+                pass
         return {
             "key": key,
             "title": game.title,
@@ -220,6 +226,10 @@ class Games:
         roots = SteamFiles(self._settings.paths.home, os.environ).roots()
         await hand_over(steam_command(uri, roots, os.environ), clean(os.environ))
         return {"key": key, "path": None, "build": "", "files": 0, "bytes_fetched": 0, "bytes_on_disk": 0, "handed_to": uri}
+
+    def _naming(self, key: str, platform: str) -> AbstractAsyncContextManager[None]:
+        """Meanwhile what umu calls the game is learned."""
+        return self._umu_ids.learning(key, platform) if self._umu_ids is not None else nullcontext()
 
     @asynccontextmanager
     async def _alone(self, key: str, doing: str) -> AsyncIterator[None]:

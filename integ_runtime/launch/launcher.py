@@ -22,6 +22,7 @@ from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
 from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
+from integ_runtime.launch.umu_ids import read_id
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.tools import is_executable, read_tool
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
@@ -110,6 +111,7 @@ class Launcher:
             args=args,
             log_dir=self._log_dir(key),
             wineserver=await asyncio.to_thread(_wineserver, build.path),
+            umu_id=await asyncio.to_thread(read_id, self._installed.folder(key)),
         )
 
     async def run(

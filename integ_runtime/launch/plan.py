@@ -12,6 +12,7 @@ from typing import Any, Literal
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch.environment import clean, is_reserved, shown
+from integ_runtime.launch.umu_ids import STORES, UNKNOWN
 from integ_runtime.steam.tools import SteamTool, find_runtime
 
 Runner = Literal["native", "umu", "runtime", "bare", "steam"]
@@ -19,7 +20,6 @@ VERB = "waitforexitandrun"
 
 UMU_RUNTIMES = {"1391110": "steamrt2", "1628350": "steamrt3", "4183110": "steamrt4", "4185400": "steamrt4-arm64"}
 """Folder below umu's own that holds a Steam runtime, by the runtime's app id."""
-_STORES = frozenset({"gog", "egs", "amazon", "ubisoft", "humble", "itchio", "battlenet", "ea", "zoomplatform"})
 _SHARED = ("/home", "/opt", "/media", "/mnt", "/run/media", "/srv", "/tmp", "/var/tmp")  # noqa: S108 - names, nothing is written there
 """What the container shows a game without being asked; the home folder comes to it."""
 _ORDER = {"systemd-run": 0, "gamescope": 1, "gamemoderun": 2, "mangohud": 3}
@@ -118,9 +118,11 @@ def plan_windows(
     args: Sequence[str] = (),
     log_dir: Path | None = None,
     wineserver: Path | None = None,
+    umu_id: str = UNKNOWN,
 ) -> LaunchPlan:
     """
-    Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set; *wineserver* is the build's own.
+    Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set; *wineserver* is the build's own,
+    *umu_id* what umu calls the game.
 
     Raises:
         LaunchError: What the chosen way needs is not here; the hint says how to get it.
@@ -129,7 +131,7 @@ def plan_windows(
     way = choose_runner(runner, build, machine)
     program = _program(exe)
     store = game.key.partition(":")[0]
-    set_by_us = {"STORE": store if store in _STORES else "none"}
+    set_by_us = {"STORE": store if store in STORES else "none"}
     if machine.environ.get("SteamVirtualGamepadInfo"):
         set_by_us["SteamVirtualGamepadInfo"] = ""  # of an outer Steam session; an older Wine would see its pads twice
     if log_dir is not None:
@@ -139,7 +141,7 @@ def plan_windows(
         set_by_us |= {
             "PROTONPATH": str(build.tool.path),
             "WINEPREFIX": str(prefix),
-            "GAMEID": "umu-default",
+            "GAMEID": umu_id,
             "PROTON_VERB": VERB,
             "UMU_RUNTIME_UPDATE": "0",
             "STEAM_COMPAT_INSTALL_PATH": str(game.path),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from integ_server.sandbox import github, gog, steam_api, steam_auth, steam_openid, store
+from integ_server.sandbox import github, gog, steam_api, steam_auth, steam_openid, store, umu
 from integ_server.sandbox.faults import KNOWN, Faults, UnknownFaultError
 from integ_server.sandbox.state import SandboxState, Seen
 from integ_server.sandbox.world import World
@@ -53,6 +53,7 @@ def create_sandbox(world: World) -> Sandbox:
         store.routes(state),
         github.routes(state),
         gog.routes(state),
+        umu.routes(state),
     )
     app = Starlette(routes=[route for part in parts for route in part], exception_handlers={404: _unknown})
     app.router.redirect_slashes = False

@@ -62,6 +62,7 @@ def test_umu_gets_absolute_folders_and_asks_nobody_for_updates() -> None:
         "STEAM_COMPAT_INSTALL_PATH": str(GAME.path),
     }
     assert plan.env == expected
+    assert windows(on=machine(**UMU), umu_id="umu-620").env == expected | {"GAMEID": "umu-620"}
     assert plan.environ == {"PATH": "/usr/bin", **expected}
 
 
