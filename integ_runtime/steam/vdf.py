@@ -1,5 +1,5 @@
 """
-Valve's text KeyValues ("VDF", "ACF"): read only, for files that other programs write, hand-edit, cut short and fill with rubbish.
+Valve's text KeyValues ("VDF", "ACF"), read: for files that other programs write, hand-edit, cut short and fill with rubbish.
 
 Its own reader, because the one on PyPI looks keys up by their case, has no bound on depth and trips over unquoted conditionals.
 """
@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 _JUST_WRITTEN_S = 2.0
 
 # Possessive quantifiers: no input makes the scanner go back over what it has read.
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?:[\s\0\ufeff]++|//[^\n]*+)*+
       (?: "(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)"
         | (?P<open>\{) | (?P<close>\})
@@ -147,11 +147,11 @@ def parse_vdf(text: str, *, where: str = "text") -> Section:
     key: str | None = None
     last: tuple[Section, str, tuple[str, str | Section] | None] | None = None  # where a text went, and what stood there before
     skipping = False  # the next section belongs to another system
-    position, end, match_at = 0, len(text), _TOKEN.match
+    position, end, match_at = 0, len(text), TOKEN.match
     while position < end:
         match = match_at(text, position)
         if match is None:
-            raise _damaged(where, text, position, "a quote is left open")
+            raise damaged(where, text, position, "a quote is left open")
         position = match.end()
         kind = match.lastgroup
         if kind is None:
@@ -159,7 +159,7 @@ def parse_vdf(text: str, *, where: str = "text") -> Section:
         if kind in {"quoted", "bare"}:
             token = match[kind]
             if kind == "quoted" and "\\" in token:
-                token = _ESCAPE.sub(lambda found: _ESCAPED[found[1]], token)
+                token = unescaped(token)
             if key is None:
                 key, skipping, last = token, False, None
             else:
@@ -169,24 +169,24 @@ def parse_vdf(text: str, *, where: str = "text") -> Section:
                 key = None
         elif kind == "condition":
             if key is not None:
-                skipping = not _holds(match["condition"])
-            elif last is not None and not _holds(match["condition"]):
+                skipping = not condition_holds(match["condition"])
+            elif last is not None and not condition_holds(match["condition"]):
                 _take_back(*last)
                 last = None
         elif kind == "open":
             if key is None:
-                raise _damaged(where, text, match.start(), "a section has no name")
+                raise damaged(where, text, match.start(), "a section has no name")
             if len(stack) > MAX_DEPTH:
-                raise _damaged(where, text, match.start(), "it is nested too deep")
+                raise damaged(where, text, match.start(), "it is nested too deep")
             stack.append(Section() if skipping else stack[-1].enter(key))
             key, skipping, last = None, False, None
         else:
             if key is not None or len(stack) == 1:
-                raise _damaged(where, text, match.start(), "a closing brace comes too early")
+                raise damaged(where, text, match.start(), "a closing brace comes too early")
             stack.pop()
             last = None
     if key is not None or len(stack) > 1:
-        raise _damaged(where, text, end, "it ends too early")
+        raise damaged(where, text, end, "it ends too early")
     if not root._entries:
         raise IntegrityError(f"{where} is empty")
     return root
@@ -199,7 +199,12 @@ def _take_back(section: Section, folded: str, before: tuple[str, str | Section] 
         section._entries[folded] = before
 
 
-def _holds(condition: str) -> bool:
+def unescaped(token: str) -> str:
+    """What stands between two quotes, as it is meant; an escape that nobody knows stays."""
+    return _ESCAPE.sub(lambda found: _ESCAPED[found[1]], token)
+
+
+def condition_holds(condition: str) -> bool:
     """Whether `$LINUX||!$WIN32` and the like hold on this system; `||` binds looser than `&&`, as in Valve's own reader."""
 
     def term(text: str) -> bool:
@@ -230,6 +235,6 @@ def _read(path: Path) -> tuple[str, float]:
     return content.decode("utf-8", "surrogateescape"), facts.st_mtime
 
 
-def _damaged(where: str, text: str, position: int, what: str) -> IntegrityError:
+def damaged(where: str, text: str, position: int, what: str) -> IntegrityError:
     line = text.count("\n", 0, position) + 1
     return IntegrityError(f"{where} is damaged in line {line}: {what}")
