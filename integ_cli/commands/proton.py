@@ -15,16 +15,17 @@ from integ_server.contract.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.proton.install import InstallOutcome
+    from integ_runtime.proton.store import PublishedBuild
     from integ_runtime.proton.verify import VerifyOutcome
     from integ_runtime.runtime import Runtime
 
 Family = Literal["ge", "umu", "cachyos"]
 
 
-@command("integ install-proton", "integ install-proton ge-8.26", "integ install-proton latest --family umu --events", long=True)
+@command("integ install-proton", "integ install-proton ge-8.26", "integ install-proton umu --events", long=True)
 def install_proton(
     version: Annotated[str, Argument(help="A version, or latest", metavar="VERSION")] = "latest",
-    family: Annotated[Family, Option(help="Whose builds")] = "ge",
+    family: Annotated[Family | None, Option(help="Whose builds, where the version's name does not say it")] = None,
     unverified: Annotated[bool, Option("--unverified", help="Also a build that was published without a checksum")] = False,
 ) -> None:
     """Install a Proton version: downloaded, checked, and only then there."""
@@ -61,7 +62,13 @@ def available(
 ) -> None:
     """List the versions that can be installed, newest first."""
     out = output()
-    builds = session.run(out, lambda runtime: runtime.proton.available(family=family, limit=limit, refresh=refresh))
+
+    async def work(runtime: Runtime) -> tuple[list[PublishedBuild], str]:
+        return await runtime.proton.available(family=family, limit=limit, refresh=refresh), runtime.proton.notice
+
+    builds, notice = session.run(out, work)
+    if notice:
+        out.warn(notice)
     items = [asdict(each) for each in builds]
     cells = [
         (each["version"], each["family"], day(each["published_at"]), size(each["size_bytes"]), "installed" if each["installed"] else "")

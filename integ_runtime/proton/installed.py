@@ -12,7 +12,7 @@ from pathlib import Path
 
 from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
 from integ_server.contract.errors import IntegrityError
-from integ_server.releases.families import ARM, X86, is_safe_name, natural_order, this_arch
+from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_safe_name, machine_of, natural_order, this_arch
 
 RECORD = ".integ-build.json"
 FILES_RECORD = ".integ-files.json"
@@ -40,9 +40,18 @@ class InstalledBuild:
     """The release it came from; `version` may name a machine too."""
     arch: str = ""
 
+    @property
+    def runs_here(self) -> bool:
+        """Whether it is made for this kind of machine; one that nothing was written down of is."""
+        return not self.arch or machine_of(self.arch) == this_arch()
+
 
 def own_builds(tools: Path) -> list[InstalledBuild]:
-    """The builds below *tools*, newest first. Whole ones only: nothing half-made ever has a name without a dot."""
+    """
+    The builds below *tools*, in the order in which one of them is taken: for this machine first, family by family, newest first.
+
+    Whole ones only: nothing half-made ever has a name without a dot.
+    """
     found = []
     try:
         entries = list(os.scandir(tools))
@@ -53,7 +62,15 @@ def own_builds(tools: Path) -> list[InstalledBuild]:
             build = read_build(Path(entry.path))
             if build is not None:
                 found.append(build)
-    return sorted(found, key=lambda build: natural_order(build.version), reverse=True)
+    return sorted(found, key=_own_order, reverse=True)
+
+
+def _own_order(build: InstalledBuild) -> tuple[object, ...]:
+    """Of one release the build for any PC comes before those for newer processors."""
+    family = FAMILIES.get(build.family)
+    age = family.order(build.tag) if family is not None else natural_order(build.tag)
+    rank = list(FAMILIES).index(build.family) if family is not None else len(FAMILIES)
+    return build.runs_here, -rank, age, build.arch in {"", this_arch()}, build.version
 
 
 def read_build(path: Path) -> InstalledBuild | None:
@@ -68,7 +85,7 @@ def read_build(path: Path) -> InstalledBuild | None:
     size = record.get("size_bytes")
     return InstalledBuild(
         version=path.name,
-        family=_text(record, "family") or "ge",
+        family=_text(record, "family") or family_of(path.name).slug,
         path=path,
         source="integ",
         require_tool_appid=tool.require_tool_appid if tool is not None else None,
@@ -125,7 +142,7 @@ def check_build(path: Path, *, arch: str | None = None) -> None:
     if missing:
         raise IntegrityError(f"the archive is no Proton build: it lacks {', '.join(missing)}")
     read_tool(path)  # its manifest has to make sense
-    wanted = arch or this_arch()
+    wanted = machine_of(arch or this_arch())
     for machine in _machines(path):
         if machine != wanted:
             raise IntegrityError(f"the build is for {machine}, not for {wanted}")

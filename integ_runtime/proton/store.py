@@ -85,15 +85,15 @@ class ProtonStore:
         feed = await self._feed(family, refresh=refresh)
         here = {build.version for build in await asyncio.to_thread(own_builds, self._tools)}
         return [
-            PublishedBuild(tag, family, archive.published_at, archive.size_bytes, tag in here)
+            PublishedBuild(tag, kind.slug, archive.published_at, archive.size_bytes, tag in here)
             for tag, archive in list(feed.archives(kind, this_arch()).items())[: max(0, limit)]
         ]
 
     async def install(
-        self, version: str = "latest", *, family: str = "ge", unverified: bool = False, report: Report = unheard
+        self, version: str = "latest", *, family: str | None = None, unverified: bool = False, report: Report = unheard
     ) -> InstallOutcome:
         """
-        Install *version* below the cache folder, unless it is there.
+        Install *version* below the cache folder, unless it is there; of *family*, else of the one that its name says.
 
         Raises:
             BuildNotFoundError: Nothing of that name is published for this machine.
@@ -184,7 +184,7 @@ class ProtonStore:
         chosen = await self._choices.default()
         if chosen:
             return await self._find(chosen)
-        return next(iter(await self.installed()), None)
+        return next((build for build in await self.installed() if build.runs_here), None)
 
     async def choice_for(self, key: str) -> str | None:
         """The version that the player chose for the game *key*; it may not be installed any more."""
@@ -299,7 +299,8 @@ class ProtonStore:
     def _own(self, wanted: Wanted) -> InstalledBuild | None:
         """The build of Integ's own that *wanted* asks for."""
         arch = wanted.arch or this_arch()
-        fitting = {build.tag: build for build in own_builds(self._tools) if build.arch in {"", arch}}
+        mine = (build for build in own_builds(self._tools) if build.family == wanted.family.slug)
+        fitting = {build.tag: build for build in mine if build.arch in {"", arch}}
         tag = wanted.choose(fitting)
         return fitting[tag] if tag is not None else None
 
@@ -362,9 +363,9 @@ class ProtonStore:
         return feed
 
     async def _find_archive(self, wanted: Wanted, typed: str, report: Report) -> Archive:
-        family, arch = get_family(wanted.family), wanted.arch or this_arch()
+        family, arch = wanted.family, wanted.arch or this_arch()
         for refresh in (False, True):  # what is not in the kept list may have been published since
-            feed = await self._feed(wanted.family, refresh=refresh)
+            feed = await self._feed(wanted.family.slug, refresh=refresh)
             if feed.notice:
                 report(Progress("resolve", message=feed.notice))
             archives = feed.archives(family, arch)
@@ -377,9 +378,11 @@ class ProtonStore:
             if feed.notice:
                 break
         named = wanted.choose(release.tag_name for release in feed.releases)
+        of_family = f" --family {family.slug}" if family.slug != "ge" else ""
         if named is not None:
-            raise BuildNotFoundError(f"{named} has no build for {arch}", hint="integ proton available")
-        raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint="integ proton available --refresh")
+            raise BuildNotFoundError(f"{named} has no build for {arch}", hint=f"integ proton available{of_family}")
+        told = f"no published Proton version is called {typed.strip()}"
+        raise BuildNotFoundError(told, hint=f"integ proton available{of_family} --refresh")
 
 
 def _not_installed(version: str) -> BuildNotFoundError:

@@ -73,7 +73,7 @@ class FamilyVersion(Declared):
 
 class DeclaredProton(Declared):
     versions: list[Version | FamilyVersion] = Field(default=[], max_length=100)
-    """To be installed; of the family `ge` unless it is named."""
+    """To be installed; their names say which family they are of, where it is not said beside."""
     default: Version | None = None
     """This machine's, for games without a choice of their own."""
 
@@ -134,10 +134,10 @@ def parse_state(content: bytes, name: str) -> DeclaredState:
     return state
 
 
-def wanted_versions(state: DeclaredState) -> Iterator[tuple[str, str]]:
-    """The Proton versions to be installed, each with its family."""
+def wanted_versions(state: DeclaredState) -> Iterator[tuple[str, str | None]]:
+    """The Proton versions to be installed, each with its family; None where its name says it."""
     for each in state.proton.versions:
-        yield (each, "ge") if isinstance(each, str) else (each.version, each.family)
+        yield (each, None) if isinstance(each, str) else (each.version, each.family)
 
 
 def setting_text(value: str | int | list[str] | None) -> str:
@@ -208,8 +208,8 @@ def _check_setting(setting: str, value: str | int | list[str] | None, name: str)
         parse_setting(setting, setting_text(value), f"{name}: settings.{setting}")
 
 
-def _check_version(version: str, family: str, name: str) -> None:
-    if family not in FAMILIES:
+def _check_version(version: str, family: str | None, name: str) -> None:
+    if family is not None and family not in FAMILIES:
         raise UsageError(f"{name}: proton.versions: there is no family {family!r}", hint="integ proton available")
     try:
         wanted = parse_version(version, family=family)

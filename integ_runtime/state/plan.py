@@ -89,7 +89,7 @@ async def _proton(runtime: Runtime, state: DeclaredState) -> list[Step]:
         if await runtime.proton.name_of(version) in here:
             continue
 
-        async def install(runtime: Runtime, report: Report, version: str = version, family: str = family) -> bool:
+        async def install(runtime: Runtime, report: Report, version: str = version, family: str | None = family) -> bool:
             await runtime.proton.install(version, family=family, report=report)
             return True
 

@@ -19,7 +19,7 @@ class ProtonVersionInfo(Wire):
     tag: str
     """The release's name at its publisher."""
     arch: str
-    """`x86_64` or `aarch64`."""
+    """`x86_64` or `aarch64`; `x86_64_v3` and the like for newer processors alone."""
     published_at: datetime
     archive_name: str
     archive_url: str
@@ -40,8 +40,9 @@ class ProtonRequest(Wire):
     """Body of `POST /proton/install`."""
 
     version: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
-    """A version of the catalogue, or a name that players type: `latest`, `ge-8.26`, `ge-11.6@aarch64`."""
-    family: str = Field(default="ge", max_length=40)
+    """A version of the catalogue, or a name that players type: `latest`, `ge-8.26`, `umu`, `ge-11.6@aarch64`."""
+    family: str | None = Field(default=None, max_length=40)
+    """As the name says when it is not given; `latest` is then the newest GE-Proton."""
 
 
 class ProtonRequested(Wire):

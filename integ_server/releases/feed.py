@@ -153,7 +153,7 @@ def feed_of(pages: Iterable[FeedPage]) -> Feed:
 
 def find_archive(release: Release, family: Family, arch: str) -> Archive | None:
     """The build for *arch* in *release*; None when it has none that can be downloaded."""
-    if release.draft or release.prerelease or not is_safe_name(release.tag_name):
+    if release.draft or release.prerelease or not is_safe_name(release.tag_name) or not family.owns(release.tag_name):
         return None
     here = {asset.name: asset for asset in release.assets if asset.state == "uploaded" and _is_https(asset.browser_download_url)}
     name = choose_archive(here, family, arch)

@@ -56,6 +56,7 @@ KNOWN: dict[str, str] = {
     "feed.wrong_top": "the archive's top folder has another build's name",
     "feed.no_manifest": "the build lacks toolmanifest.vdf",
     "feed.no_proton": "the build lacks its proton script",
+    "feed.zstd_inside": "the archive is packed with zstd, whatever its name says",
     "feed.truncated_archive": "the archive itself ends early, with a matching checksum",
 }
 """Name and meaning. Other parts of the sandbox add theirs with `register()`."""

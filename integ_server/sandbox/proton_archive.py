@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from integ_server.sandbox.proton_tree import Member, own_members, shared_members
 
@@ -28,6 +29,7 @@ BOMB_BYTES = 12 << 30
 VARIANTS = frozenset({
     "hostile_dotdot", "hostile_absolute", "hostile_symlink", "hostile_hardlink", "hostile_device",
     "bomb", "two_tops", "wrong_top", "no_manifest", "no_proton", "truncated_archive",
+    "zstd_inside",
 })  # fmt: skip
 """Archives that no honest build has, named like their faults without the `feed.`; the empty text is an honest one."""
 
@@ -46,6 +48,8 @@ class ArchiveName:
 @lru_cache(maxsize=48)
 def archive(name: ArchiveName) -> bytes:
     """The archive's bytes; kept for as long as this process lives, up to a few dozen."""
+    if name.variant == "zstd_inside":
+        return _zstd(b"".join(part for _, part in _tar_pieces(name)))
     if name.packing == "xz":
         return lzma.compress(b"".join(part for _, part in _tar_pieces(name)), preset=0)
     packed = _gzip(_tar_pieces(name), bomb=name.variant == "bomb")
@@ -54,7 +58,7 @@ def archive(name: ArchiveName) -> bytes:
 
 def archive_size(name: ArchiveName) -> int:
     """`len(archive(name))`; for .tar.gz without making the archive, since all of one variant have one size."""
-    if name.packing == "xz":
+    if name.packing == "xz" or name.variant == "zstd_inside":
         return len(archive(name))
     return _gzip_size(name.variant)
 
@@ -138,6 +142,16 @@ def _gzip(pieces: Iterator[tuple[bool, bytes]], *, bomb: bool) -> bytes:
         length += BOMB_BYTES
     out.write(b"\x03\x00" + struct.pack("<II", check, length & 0xFFFFFFFF))
     return out.getvalue()
+
+
+def _zstd(data: bytes) -> bytes:
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:
+        import zstandard
+
+        return zstandard.compress(data, 1)
+    return cast(bytes, zstd.compress(data, 1))
 
 
 def _stored(piece: bytes) -> bytes:

@@ -94,17 +94,19 @@ def _ge_stems(tag: str) -> tuple[str, ...]:
 
 
 def _umu() -> tuple[Release, ...]:
-    tags = ("UMU-Proton-9.0-3", "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-4e")
+    tags = ("ULWGL-Proton-8.0-5-3", "UMU-Proton-9.0-3", "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-4e")
     made = [Release(92_000_000 + at, tag, day, _assets(92_000_000 + at, (tag,), tag, day)) for at, tag, day in _dated(tags)]
     return tuple(reversed(made))
 
 
 def _cachyos() -> tuple[Release, ...]:
-    tags = ("cachyos-10.0-20250714-slr", "cachyos-10.0-20250807-slr")
+    """Up to January 2025 one .tar.gz for every machine of its kind, since then a .tar.xz for each."""
+    tags = ("cachyos-9.0-20250126-slr", "cachyos-10.0-20250714-slr", "cachyos-10.0-20250807-slr")
     made = []
     for at, tag, day in _dated(tags):
-        stems = tuple(f"proton-{tag}-{machine}" for machine in ("arm64", "x86_64", "x86_64_v3"))
-        made.append(Release(93_000_000 + at, tag, day, _assets(93_000_000 + at, stems, tag, day, packing="xz")))
+        is_old = tag.startswith("cachyos-9.")
+        stems = (f"proton-{tag}",) if is_old else tuple(f"proton-{tag}-{machine}" for machine in ("arm64", "x86_64", "x86_64_v3"))
+        made.append(Release(93_000_000 + at, tag, day, _assets(93_000_000 + at, stems, tag, day, packing="gz" if is_old else "xz")))
     return tuple(reversed(made))
 
 

@@ -13,13 +13,13 @@ from typing import Any, cast
 from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.contract.errors import BackendUnreachableError, BuildNotFoundError, UsageError
+from integ_server.contract.errors import BackendUnreachableError, BuildNotFoundError, ProviderError, RateLimitedError, UsageError
 from integ_server.contract.proton import MirrorState, ProtonVersionInfo
 from integ_server.contract.types import Page
 from integ_server.models.job import Job
 from integ_server.models.proton_version import ProtonVersion
 from integ_server.models.tables import proton_versions
-from integ_server.releases.families import ARM, FAMILIES, X86, Family, catalogue_name, get_family, parse_version
+from integ_server.releases.families import ARCHES, FAMILIES, X86, Family, catalogue_name, get_family, parse_version
 from integ_server.releases.feed import Archive, FeedPage, feed_of, read_pages
 from integ_server.services import events
 from integ_server.services import jobs as job_service
@@ -34,21 +34,35 @@ async def read_feeds(backend: Backend, job: Job) -> None:
     """
     Do a `proton-feed` job that this process has claimed: read the feed of every family, and store what it tells.
 
+    A feed that can't be had does not keep the others from being read; the first such failure is told at the end.
+
     Raises:
         RateLimitedError: GitHub asks for a pause; `retry_after_s` says how long.
         ProviderUnavailableError, ProviderError: A feed can't be had.
         AuthenticationError: GitHub refuses the token.
         ClaimLostError: Another process took the job over.
     """
+    failures: list[ProviderError] = []
     for family in FAMILIES.values():
-        before = await _known_pages(backend, family)
-        pages = await backend.outside(read_pages(backend.http, family, backend.settings.github_token, before))
-        is_whole = not any(page.url in before and page is before[page.url] for page in pages)
-        async with backend.db.writing.begin() as session:
-            await job_service.hold(session, job.id, "writing")
-            count = await _store(session, family, pages, is_whole=is_whole)
-        await _remember_pages(backend, family, pages, count)
+        try:
+            await _read_feed(backend, job, family)
+        except RateLimitedError:  # all of them are GitHub's: asking on would be held against us
+            raise
+        except ProviderError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
     await backend.endings.done(job.id)
+
+
+async def _read_feed(backend: Backend, job: Job, family: Family) -> None:
+    before = await _known_pages(backend, family)
+    pages = await backend.outside(read_pages(backend.http, family, backend.settings.github_token, before))
+    is_whole = not any(page.url in before and page is before[page.url] for page in pages)
+    async with backend.db.writing.begin() as session:
+        await job_service.hold(session, job.id, "writing")
+        count = await _store(session, family, pages, is_whole=is_whole)
+    await _remember_pages(backend, family, pages, count)
 
 
 async def versions(
@@ -72,7 +86,7 @@ async def versions(
     )
 
 
-async def find_version(session: AsyncSession, typed: str, family: str) -> ProtonVersion:
+async def find_version(session: AsyncSession, typed: str, family: str | None) -> ProtonVersion:
     """
     The version that a player means by *typed*, for this player's kind of machine when it is named and for PCs otherwise.
 
@@ -83,8 +97,8 @@ async def find_version(session: AsyncSession, typed: str, family: str) -> Proton
     exact = await session.get(ProtonVersion, typed)
     if exact is not None:
         return exact
-    wanted = parse_version(typed, family=get_family(family).slug)
-    mine = proton_versions.c.family == wanted.family, proton_versions.c.arch == (wanted.arch or X86)
+    wanted = parse_version(typed, family=get_family(family).slug if family is not None else None)
+    mine = proton_versions.c.family == wanted.family.slug, proton_versions.c.arch == (wanted.arch or X86)
     tags = (await session.execute(select(proton_versions.c.tag).where(*mine))).scalars().all()
     tag = wanted.choose(tags)
     if tag is None:
@@ -102,7 +116,7 @@ async def _store(session: AsyncSession, family: Family, pages: Sequence[FeedPage
     """Insert and update what differs; how many versions of *family* there are now."""
     now = datetime.now(UTC)
     feed = feed_of(pages)
-    told = {catalogue_name(each.tag, each.arch): each for arch in (X86, ARM) for each in feed.archives(family, arch).values()}
+    told = {catalogue_name(each.tag, each.arch): each for arch in ARCHES for each in feed.archives(family, arch).values()}
     known = {row.version: row for row in await session.execute(select(proton_versions).where(proton_versions.c.family == family.slug))}
     fresh = [_row(version, archive, now) for version, archive in told.items() if version not in known]
     changed = [_row(version, archive, now) for version, archive in told.items() if version in known and _differs(known[version], archive)]

@@ -14,6 +14,7 @@ from integ_server.releases.families import (
     archive_stem,
     checksum_names,
     choose_archive,
+    family_of,
     is_safe_name,
     natural_order,
     parse_version,
@@ -80,7 +81,9 @@ def test_what_players_type_is_found_among_what_is_published(typed: str, tag: str
         "ge-",
         "ge-8.26.1",
         "8.26",
-        "umu-9.0",
+        "umu-9.0.1",
+        "cachyos-10.0-2025",
+        "9.0-3.2",
         "wine-ge-8-26",
         "ge-٨.٢",
         "ge-99999",
@@ -162,3 +165,91 @@ def test_the_checksum_is_named_after_the_archive_without_its_ending() -> None:
     assert checksum_names("GE-Proton11-6-x86_64.tar.gz")[0] == "GE-Proton11-6-x86_64.sha512sum"
     assert archive_stem("GE-Proton11-6-x86_64.tar.gz") == "GE-Proton11-6-x86_64"
     assert archive_stem("GE-Proton11-6.zip") is None
+
+
+UMU, CACHYOS = FAMILIES["umu"], FAMILIES["cachyos"]
+OTHERS = [
+    *("ULWGL-Proton-8.0-5-3", "UMU-Proton-9.0-3", "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-4e", "UMU-Proton-10.0-1"),
+    *("cachyos-9.0-20250126-slr", "cachyos-10.0-20250714-slr", "cachyos-10.0-20250807-slr", "cachyos-10.0-20250807-native"),
+]
+
+
+@pytest.mark.parametrize(
+    ("typed", "family", "tag"),
+    [
+        ("umu", "umu", "UMU-Proton-10.0-1"),
+        ("umu-9", "umu", "UMU-Proton-9.0-4e"),
+        ("UMU-9.0", "umu", "UMU-Proton-9.0-4e"),
+        ("umu-9.0-3.2", "umu", "UMU-Proton-9.0-3.2"),
+        ("UMU-Proton-9.0-4e", "umu", "UMU-Proton-9.0-4e"),
+        ("umu-9.0-4E", "umu", "UMU-Proton-9.0-4e"),
+        ("ulwgl-8.0", "umu", "ULWGL-Proton-8.0-5-3"),
+        ("umu-8.0-5-3", "umu", "ULWGL-Proton-8.0-5-3"),
+        ("umu-9.0-9", "umu", None),
+        ("cachyos", "cachyos", "cachyos-10.0-20250807-slr"),
+        ("proton-cachyos", "cachyos", "cachyos-10.0-20250807-slr"),
+        ("cachyos-9", "cachyos", "cachyos-9.0-20250126-slr"),
+        ("cachyos-10.0", "cachyos", "cachyos-10.0-20250807-slr"),
+        ("cachyos-10.0-20250714", "cachyos", "cachyos-10.0-20250714-slr"),
+        ("proton-cachyos-10.0-20250807-slr-x86_64", "cachyos", "cachyos-10.0-20250807-slr"),
+        ("cachyos-10.0-20250807-native", "cachyos", "cachyos-10.0-20250807-native"),
+        ("cachyos-11", "cachyos", None),
+    ],
+)
+def test_the_family_follows_from_the_name(typed: str, family: str, tag: str | None) -> None:
+    for wanted in (parse_version(typed), parse_version(typed, family=family)):
+        assert (wanted.family.slug, wanted.choose(PUBLISHED + OTHERS)) == (family, tag)
+
+
+def test_latest_is_ges_unless_another_family_is_named() -> None:
+    assert parse_version("latest").family is GE
+    assert parse_version("latest", family="umu").choose(OTHERS) == "UMU-Proton-10.0-1"
+    with pytest.raises(BuildNotFoundError) as told:
+        parse_version("umu-9.0-3.2", family="ge")
+    assert told.value.hint == "integ proton available --family ge"
+
+
+@pytest.mark.parametrize(
+    ("typed", "arch"),
+    [
+        ("cachyos-10.0-20250807@x86_64_v3", "x86_64_v3"),
+        ("cachyos@X86_64_V3", "x86_64_v3"),
+        ("cachyos-10.0-20250807-slr-x86_64_v3", "x86_64_v3"),
+        ("cachyos@arm64", ARM),
+        ("cachyos", None),
+    ],
+)
+def test_a_build_for_newer_processors_is_asked_for_by_name(typed: str, arch: str | None) -> None:
+    assert parse_version(typed).arch == arch
+
+
+def test_a_build_for_newer_processors_is_never_taken_unasked() -> None:
+    stem = "proton-cachyos-10.0-20250807-slr"
+    names = [f"{stem}-{machine}.tar.xz" for machine in ("arm64", "x86_64", "x86_64_v3", "x86_64_v4")]
+    assert {arch: choose_archive(names, CACHYOS, arch) for arch in (X86, ARM, "x86_64_v3", "x86_64_v2")} == {
+        X86: names[1],
+        ARM: names[0],
+        "x86_64_v3": names[2],
+        "x86_64_v2": None,
+    }
+    assert choose_archive([names[2], names[3]], CACHYOS, X86) is None
+    assert choose_archive([f"{stem}.tar.gz"], CACHYOS, X86) == f"{stem}.tar.gz"
+    assert choose_archive([f"{stem}.tar.gz"], CACHYOS, "x86_64_v3") is None
+
+
+def test_no_familys_version_is_taken_for_anothers() -> None:
+    for tag in PUBLISHED + OTHERS:
+        assert [family.slug for family in FAMILIES.values() if family.owns(tag)] == [family_of(tag).slug], tag
+    assert family_of("cachyos-10.0-20250807-slr-x86_64_v3") is CACHYOS
+    assert family_of("somebody's own") is GE
+
+
+def test_wine_ge_which_has_the_tags_of_ge_proton_is_never_taken_for_it() -> None:
+    """Its repository is not read; and were its archives in the other one, they would not be chosen."""
+    names = ["wine-lutris-GE-Proton8-26-x86_64.tar.xz", "wine-lutris-GE-Proton8-26-x86_64.sha512sum"]
+    assert "wine-ge-custom" not in {family.repository.partition("/")[2] for family in FAMILIES.values()}
+    assert all(choose_archive(names, family, X86) is None for family in FAMILIES.values())
+
+
+def test_umus_first_name_is_older_than_its_present_one() -> None:
+    assert sorted(OTHERS[4::-1], key=UMU.order) == OTHERS[:5]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from sqlalchemy import delete, select, update
 
 from integ_server.contract.errors import BuildNotFoundError, ProviderError, ProviderUnavailableError, RateLimitedError, UsageError
 from integ_server.models.tables import proton_versions
+from integ_server.releases.families import FAMILIES
 from integ_server.services import jobs, proton_catalogue
 from tests.conftest_sandbox import RunningSandbox
 from tests.server.conftest import OpenPlayer, Player
@@ -60,17 +62,21 @@ async def test_the_feed_becomes_a_catalogue_in_pages(player: Player) -> None:
     assert newest.archive_name == "GE-Proton11-6-x86_64.tar.gz"
     assert newest.digest is not None and newest.digest.startswith("sha256:")
     assert newest.digest_url is not None and newest.digest_url.startswith("https://github.com/")
-    arm = await _all(player, arch="aarch64")
+    arm = await _all(player, arch="aarch64", family="ge")
     assert {each.version for each in arm} == {f"GE-Proton11-{number}-aarch64" for number in range(1, 7)}
-    assert await _all(player, family="ge") == found
-    assert await _all(player, family="umu") == []
+    umu = await _all(player, family="umu")
+    assert [each.version for each in umu] == ["UMU-Proton-9.0-4e", "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-3", "ULWGL-Proton-8.0-5-3"]
+    cachyos = {(each.tag, each.arch): each.archive_name for each in await _all(player, family="cachyos")}
+    assert cachyos["cachyos-10.0-20250807-slr", "x86_64_v3"] == "proton-cachyos-10.0-20250807-slr-x86_64_v3.tar.xz"
+    assert cachyos["cachyos-9.0-20250126-slr", "x86_64"] == "proton-cachyos-9.0-20250126-slr.tar.gz"
+    assert {each.family for each in found} == {"ge", "umu", "cachyos"}
 
 
 async def test_what_did_not_change_is_asked_for_with_its_etag(player: Player, sandbox: RunningSandbox) -> None:
     await _read(player)
     before = await _all(player)
     await _read(player)
-    assert _asked(sandbox) == [False, False, True, True]
+    assert _asked(sandbox) == [False] * 4 + [True] * 4
     assert await _all(player) == before
 
 
@@ -125,6 +131,14 @@ async def test_a_feed_that_fails_changes_nothing_and_says_how_long_to_wait(
         assert (caught.value.retry_after_s or 0) > 0
 
 
+async def test_a_family_whose_feed_fails_does_not_keep_the_others_from_being_read(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = replace(FAMILIES["ge"], repository="nobody/nothing")
+    monkeypatch.setitem(FAMILIES, "ge", gone)
+    with pytest.raises(ProviderError, match="404"):
+        await _read(player)
+    assert {each.family for each in await _all(player)} == {"umu", "cachyos"}
+
+
 async def test_the_token_goes_to_github_alone(open_player: OpenPlayer, sandbox: RunningSandbox) -> None:
     player = await open_player({}, upstream_url=sandbox.url, github_token="a-token-of-the-backend")
     await _read(player)
@@ -140,12 +154,15 @@ async def test_the_token_goes_to_github_alone(open_player: OpenPlayer, sandbox: 
         ("GE-Proton11-6-aarch64", "GE-Proton11-6-aarch64"),
         ("ge-11.6@aarch64", "GE-Proton11-6-aarch64"),
         ("7.3-GE-1", "7.3-GE-1"),
+        ("umu", "UMU-Proton-9.0-4e"),
+        ("cachyos", "cachyos-10.0-20250807-slr"),
+        ("cachyos-10.0-20250807@x86_64_v3", "cachyos-10.0-20250807-slr-x86_64_v3"),
     ],
 )
 async def test_a_version_is_found_by_what_players_type(player: Player, typed: str, version: str) -> None:
     await _read(player)
     async with player.backend.db.reading() as session:
-        assert (await proton_catalogue.find_version(session, typed, "ge")).version == version
+        assert (await proton_catalogue.find_version(session, typed, None)).version == version
 
 
 @pytest.mark.parametrize(

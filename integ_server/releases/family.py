@@ -1,0 +1,61 @@
+"""What a family of Proton builds is, and what a name that a player types asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One project that publishes Proton builds; another one is another module beside this, and an entry of `FAMILIES`."""
+
+    slug: str
+    title: str
+    repository: str
+    """On GitHub, `owner/name`. Names of versions are unique within it, not between projects."""
+    asset_prefixes: tuple[str, ...]
+    parse: Callable[[str], Wanted | None]
+    """What a typed name asks for; None when it can't be a name of this family. Every tag of the family is such a name."""
+    is_regular: Callable[[str], bool]
+    """Whether a tag is an ordinary version, so that it may be taken as the newest."""
+    order: Callable[[str], tuple[object, ...]]
+    """The key that sorts tags from old to new."""
+
+    def owns(self, tag: str) -> bool:
+        """Whether *tag* is a name of this family, so that no version of another one can be taken for it."""
+        wanted = self.parse(tag)
+        return wanted is not None and tag.casefold() in {each.casefold() for each in wanted.tags}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a typed name asks for: one of `tags`, in that order, else the newest version whose name begins with `newest_of`."""
+
+    family: Family
+    tags: tuple[str, ...] = ()
+    newest_of: str | None = None
+    """Empty for the newest of all; None when only `tags` will do."""
+    arch: str | None = None
+    """Another machine's builds, or ones for a newer processor, when asked for."""
+
+    def choose(self, published: Iterable[str]) -> str | None:
+        """The tag among *published* that is meant; None when there is none."""
+        known = {tag.casefold(): tag for tag in published}
+        for tag in self.tags:
+            if tag.casefold() in known:
+                return known[tag.casefold()]
+        if self.newest_of is None:
+            return None
+        begin = self.newest_of.casefold()
+        fitting = [tag for tag in known.values() if tag.casefold().startswith(begin) and self.family.is_regular(tag)]
+        return max(fitting, key=self.family.order, default=None)
+
+
+def natural_order(text: str) -> tuple[object, ...]:
+    """A sort key by which `8-9` < `8-26` and `9-27` < `10-1`: runs of digits count as numbers."""
+    parts = _DIGITS.split(text.casefold())
+    return tuple((1, int(part), "") if part.isdigit() and part.isascii() else (0, 0, part) for part in parts if part)
