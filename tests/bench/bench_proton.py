@@ -3,6 +3,9 @@ Installing a Proton build of 1.2 GB in 9,000 files, beside `curl | tar` with the
 
 Integ's time is that of a whole fresh process, from its start to its end: imports, release feed, SHA-512, unpacking, a record of every
 file, the sync to the disk and the rename. The yardstick checks nothing and leaves what it wrote to be synced by whoever comes next.
+
+The peer protonup installs the same .tar.gz in the same run. The same build over a link of 60 MB/s shows what a player at a fast line waits
+for, and one whose connection breaks at 90 % how much is fetched again.
 """
 
 from __future__ import annotations
@@ -27,6 +30,16 @@ from tests.bench.measure import RESULTS, Run, in_turn, ratio, run_program, summa
 
 TAG = "GE-Proton9-1"
 FILES, LARGE, MEDIUM = 9_000, 40, 2_460
+LINK_BYTES_PER_S = 60_000_000
+CUT = 0.9
+PEER_BEATEN_BY = 2.0
+PEER = """
+import sys
+from protonup import api
+api.PROTONGE_URL, target = sys.argv[1:]
+api.install_directory(target)
+sys.exit(0 if api.get_proton("GE-Proton9-1", yes=True) else 1)
+"""
 TARGETS = {"gz": 0.45, "zst": 1.1, "xz": 0.60}
 PACKERS = {
     "gz": ["gzip", "-6"],
@@ -103,8 +116,9 @@ def publish(tree: Path, served: Path, kind: str) -> Path:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[str]:
-    with subprocess.Popen([sys.executable, "-m", "tests.bench.static_server", str(root)], stdout=subprocess.PIPE, text=True) as server:
+def serving(root: Path, *words: str) -> Iterator[str]:
+    argv = [sys.executable, "-m", "tests.bench.static_server", str(root), *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
@@ -159,6 +173,57 @@ def parts(archive: Path) -> dict[str, float]:
     return found
 
 
+def protonup(folder: Path) -> Path | None:
+    """The Python of a virtual environment that has the peer; None where it can't be had."""
+    python = folder / "bin" / "python"
+    if not (folder / "bin" / "protonup").exists():
+        steps = [[sys.executable, "-m", "venv", str(folder)], [str(python), "-m", "pip", "install", "-q", "protonup"]]
+        if any(subprocess.run(step, check=False).returncode for step in steps):
+            print("protonup can't be installed: it is left out", file=sys.stderr)
+            return None
+    return python
+
+
+def tell_peer(archive: Path, served: Path, url: str) -> str:
+    """The release as the peer asks for it, with addresses on this machine; where it has to ask."""
+    feed = served / "peer" / "tags"
+    feed.mkdir(parents=True, exist_ok=True)
+    base = f"{url}/{archive.parent.relative_to(served)}"
+    assets = [{"name": name, "size": 0, "browser_download_url": f"{base}/{name}"} for name in (f"{TAG}.sha512sum", archive.name)]
+    (feed / TAG).write_text(json.dumps({"tag_name": TAG, "published_at": "2026-01-01T00:00:00Z", "assets": assets}))
+    return f"{url}/peer"
+
+
+def install(url: str, home: Path) -> Run:
+    environ = {"HOME": str(home), "PATH": os.environ["PATH"], "INTEG_UPSTREAM_URL": url}
+    return run_program([sys.executable, "-c", CHILD], environ=environ)
+
+
+def over_a_link(archive: Path, served: Path, out: Path) -> dict[str, Any]:
+    """How long an install takes over a link of so many bytes a second, beside the bytes' own time on it."""
+    with serving(served, "--bytes-per-s", str(LINK_BYTES_PER_S)) as url:
+        run = install(url, fresh(out))
+    wire_s = archive.stat().st_size / LINK_BYTES_PER_S
+    slower = round(run.wall_s / wire_s, 3)
+    print(f"proton over 60 MB/s: {run.wall_s:.2f} s, {slower} x the time of the bytes on the wire")
+    return {"bytes_per_s": LINK_BYTES_PER_S, "wall_s": round(run.wall_s, 3), "wire_s": round(wire_s, 3), "ratio": slower}
+
+
+def after_a_cut(archive: Path, served: Path, out: Path) -> dict[str, Any]:
+    """What is fetched twice when the connection breaks at 90 % of the archive."""
+    log = served.parent / "sent"
+    with serving(served, "--cut", str(CUT), "--log", str(log)) as url:
+        run = install(url, fresh(out))
+    size = archive.stat().st_size
+    sent = [int(line) for line in log.read_text("ascii").split()]
+    large = [each for each in sent if each > size * (1 - CUT) / 2]
+    if len(large) != 2:
+        raise SystemExit(f"the archive was to come in two answers, not in {len(large)}")
+    again = sum(large) - size
+    print(f"proton cut at 90 %: {again} bytes are fetched again, of {size}")
+    return {"cut_at": CUT, "archive_bytes": size, "fetched_again_bytes": again, "wall_s": round(run.wall_s, 3)}
+
+
 def compare(kind: str, tree: Path, work: Path, rounds: int) -> dict[str, Any]:
     served, out = work / "served", work / "out"
     out.mkdir(exist_ok=True)
@@ -171,19 +236,30 @@ def compare(kind: str, tree: Path, work: Path, rounds: int) -> dict[str, Any]:
             return run_program(["sh", "-c", f"curl -sS {address} | tar {flag} - -C {fresh(out)}"])
 
         def integ() -> Run:
-            home = fresh(out)
-            environ = {"HOME": str(home), "PATH": os.environ["PATH"], "INTEG_UPSTREAM_URL": url}
-            return run_program([sys.executable, "-c", CHILD], environ=environ)
+            return install(url, fresh(out))
 
         def copy() -> Run:
             return run_program(["cp", "-a", str(tree), str(fresh(out))])
 
         rivals: dict[str, Callable[[], Run]] = {"curl | tar": curl_and_tar, "integ": integ, "cp -a (the floor)": copy}
+        peer = protonup(Path(tempfile.gettempdir()) / "integ-bench-protonup") if kind == "gz" else None
+        if peer is not None:
+            told = tell_peer(archive, served, url)
+
+            def by_peer() -> Run:
+                home = fresh(out)
+                return run_program([str(peer), "-c", PEER, told, f"{home}/builds"], environ={"HOME": str(home), "PATH": os.environ["PATH"]})
+
+            rivals["protonup"] = by_peer
         runs = in_turn(rivals, rounds=rounds)
+    extra = {"link": over_a_link(archive, served, out), "cut": after_a_cut(archive, served, out)} if kind == "gz" else {}
     archive_bytes, profile = archive.stat().st_size, parts(archive)
     shutil.rmtree(out)
     shutil.rmtree(served)
     reached = ratio(runs, "integ", "curl | tar")
+    if "protonup" in runs:
+        extra["protonup_ratio"] = ratio(runs, "protonup", "integ")
+        print(f"proton .tar.{kind}: protonup takes {extra['protonup_ratio']} x Integ (target {PEER_BEATEN_BY}: no less)")
     print(f"proton .tar.{kind}: integ takes {reached} x curl | tar (target {TARGETS[kind]})")
     return {
         "archive_bytes": archive_bytes,
@@ -193,6 +269,7 @@ def compare(kind: str, tree: Path, work: Path, rounds: int) -> dict[str, Any]:
         "memory_target_mb": 200,
         "memory_reached": max(run.peak_mb for run in runs["integ"]) <= 200,
         "profile": profile,
+        **extra,
         "rivals": {name: summary(each) for name, each in runs.items()},
     }
 
