@@ -13,7 +13,7 @@ class Entry(NamedTuple):
     """`module:function`, below integ_cli.commands."""
     help: str
     completes: str = ""
-    """What its arguments are, for the shell: game, version, provider, setting, or an empty text for nothing known."""
+    """What its arguments are, for the shell: game, running, version, provider, setting, or an empty text for nothing known."""
 
 
 class Group(NamedTuple):
@@ -45,6 +45,8 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "uninstall": Entry("installs:uninstall", "Remove an installed game; your saves stay", "game"),
         "import": Entry("installs:import_game", "Take over a game that is on the disk already", "game"),
         "launch": Entry("play:launch", "Start a game", "game"),
+        "ps": Entry("running:ps", "List the games that run"),
+        "stop": Entry("running:stop", "End a game that runs", "running"),
     },
     PROTON: {
         "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),

@@ -202,6 +202,8 @@ def _values(kind: str, typed: str) -> list[Offer]:
         return _fitting(((each, "") for each in _FIXED[kind]), typed)
     if kind == "game":
         return _games(typed)
+    if kind == "running":
+        return _fitting(_running(), typed)
     if kind in {"version", "published"}:
         return _fitting(_builds(), typed)
     if kind == "setting":
@@ -224,6 +226,18 @@ def _games(typed: str) -> list[Offer]:
         return completions(read_settings().paths.cache_db, typed, _MOST)
     except (sqlite3.Error, UsageError):
         return []  # a Tab is no place to complain
+
+
+def _running() -> list[Offer]:
+    """What is being played, by the journals alone."""
+    from integ_runtime.launch.playtime import playing
+    from integ_runtime.paths import read_paths
+
+    try:
+        folders = sorted(read_paths().games_dir.iterdir())
+    except OSError:
+        return []
+    return [(play.key, play.title) for folder in folders for play in playing(folder)]
 
 
 def _builds() -> list[Offer]:

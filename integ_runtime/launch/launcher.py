@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,29 +149,19 @@ class Launcher:
             return []
         return [play for folder in folders for play in playing(folder)]
 
-    async def stop(self, key: str, *, within_s: float = 20.0) -> int:
+    async def stop(self, key: str, *, tell: Callable[[str], None] = lambda _: None, within_s: float = 20.0) -> list[Playing]:
         """
-        End every play of *key*; the answer is how many there were.
+        End every play of *key*, as `stopping.stop_plays` does; the answer is which.
 
         Raises:
             NotFoundError: None goes on.
             LaunchError: It still runs after *within_s*.
         """
-        import signal
+        from integ_runtime.launch.stopping import stop_plays
 
-        folder = self._installed.folder(key)
-        plays = await asyncio.to_thread(playing, folder)
-        if not plays:
-            raise NotFoundError(f"{key} is not being played", hint="integ list --installed")
-        for play in plays:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(play.pid, signal.SIGTERM)
-        until = time.monotonic() + within_s
-        while await asyncio.to_thread(playing, folder):
-            if time.monotonic() > until:
-                raise LaunchError(f"{key} does not end", hint="try again, or end its processes by hand")
-            await asyncio.sleep(0.05)
-        return len(plays)
+        if key.startswith("steam:"):
+            raise NotFoundError(f"{key} is not run by Integ", hint="end it in Steam, which runs it")
+        return await stop_plays(self._installed.folder(key), key, tell=tell, within_s=within_s)
 
     def _log_dir(self, key: str) -> Path:
         return self._settings.paths.logs_dir / key.replace(":", "-", 1)

@@ -35,11 +35,14 @@ class Playing:
 
     run_id: str
     key: str
+    title: str
     pid: int
     """Of the supervisor: SIGTERM to it stops the game."""
     game_pid: int
     started_at: str
     proton: str | None
+    stopping: str = ""
+    """How it is being stopped: `asked` (Wine), `terminated`, `killed`; empty when nobody wants it to end."""
 
 
 def read_plays(game_dir: Path) -> Plays:
@@ -73,10 +76,12 @@ def playing(game_dir: Path) -> list[Playing]:
                 Playing(
                     run_id=str(body.get("id", "")),
                     key=str(body.get("key", "")),
+                    title=str(body.get("title", "")),
                     pid=int(body["pid"]),
                     game_pid=int(body.get("game_pid") or 0),
                     started_at=str(body.get("started_at", "")),
                     proton=proton if isinstance(proton, str) else None,
+                    stopping=str(body.get("stopping", "")),
                 )
             )
     return found
@@ -112,16 +117,17 @@ def close_stale(game_dir: Path) -> int:
     return closed
 
 
-def left_behind(game_dir: Path) -> int | None:
-    """The pid of a process of a play whose supervisor was killed, when one still runs."""
+def left_behind(game_dir: Path) -> list[int]:
+    """The processes of plays whose supervisor was killed, as far as they still run."""
     tags = {f"INTEG_RUN_ID={body.get('id')}".encode() for _, body in _journals(game_dir) if not _owner_lives(body)}
+    found: list[int] = []
     if not tags:
-        return None
+        return found
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
             if tags & set((process / "environ").read_bytes().split(b"\0")):
-                return int(process.name)
-    return None
+                found.append(int(process.name))
+    return sorted(found)
 
 
 def _owner_lives(body: dict[str, Any]) -> bool:

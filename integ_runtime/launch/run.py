@@ -58,7 +58,8 @@ def play_lock(game_dir: Path, *, shared: bool = False, doing: str = "it is being
     """
     handle = lock_file(game_dir / PLAY_LOCK, shared=shared)
     if handle is None:
-        raise BusyError(f"{game_dir.name.replace('-', ':', 1)} is in use: {doing}", hint="end that first")
+        key = game_dir.name.replace("-", ":", 1)
+        raise BusyError(f"{key} is in use: {doing}", hint=f"end that first; a play ends by integ stop {key}")
     try:
         yield handle
     finally:
@@ -86,9 +87,9 @@ async def run_game(
         LaunchError: It could not be started; `NotExecutableError` and `ProgramMissingError` say why, where that is known.
     """
     with play_lock(game_dir, shared=plan.prefix is None) as lock:
-        orphan = left_behind(game_dir)
-        if orphan is not None and plan.prefix is not None:
-            raise BusyError(f"{plan.title} still runs (pid {orphan}), left by a play that was cut short", hint=f"kill {orphan}")
+        orphans = left_behind(game_dir)
+        if orphans and plan.prefix is not None:
+            raise BusyError(f"{plan.title} still runs (pid {orphans[0]}), left by a play that was cut short", hint=f"integ stop {plan.key}")
         close_stale(game_dir)
         terminal = attach and _has_terminal()
         run_id = uuid.uuid4().hex
@@ -99,6 +100,7 @@ async def run_game(
         spec = {
             "id": run_id,
             "key": plan.key,
+            "title": plan.title,
             "argv": list(plan.argv),
             "env": env,
             "cwd": str(plan.cwd),

@@ -49,18 +49,20 @@ class Supervisor:
         self._code: int | None = None
         self._stop_sent = 0.0
         self._terminated = self._killed = False
+        self._began = ""
+        self._stopping = ""
         self._touched = 0.0
         self._started = time.monotonic()
 
     def run(self) -> int:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
-        began = _now_text()
+        self._began = _now_text()
         failure = self._start()
         if failure is not None:
             self._tell(b'{"event": "failed", "errno": %d}' % failure)
             return 1
-        self._write_journal(began)
+        self._write_journal()
         self._tell(b'{"event": "started", "pid": %d}' % self._child)
         self._watch()
         seconds = round(time.monotonic() - self._started, 3)
@@ -69,7 +71,7 @@ class Supervisor:
                 self._spec["sessions"],
                 {
                     "id": self._spec["id"],
-                    "started_at": began,
+                    "started_at": self._began,
                     "ended_at": _now_text(),
                     "seconds": seconds,
                     "exit_code": self._code,
@@ -152,12 +154,19 @@ class Supervisor:
             return
         self._stop_sent = time.monotonic()
         if self._spec.get("stop"):
+            self._note_stopping("asked")
             self._ask_wine(self._spec["stop"])
         else:
             self._terminate()
 
+    def _note_stopping(self, how: str) -> None:
+        """For whoever waits for the end: `asked` (Wine), `terminated`, `killed`."""
+        self._stopping = how
+        self._write_journal()
+
     def _terminate(self) -> None:
         self._terminated = True
+        self._note_stopping("terminated")
         _send(signal.SIGTERM, descendants(os.getpid()))
 
     def _ask_wine(self, ask: dict[str, Any]) -> None:
@@ -174,6 +183,7 @@ class Supervisor:
 
     def _kill(self) -> None:
         self._killed = True
+        self._note_stopping("killed")
         for _ in range(20):  # whoever forks while we kill is caught in the next round
             alive = descendants(os.getpid())
             if not alive:
@@ -206,13 +216,15 @@ class Supervisor:
             with open(log, "ab") as out:
                 out.write(b"[what stood here was cut: the log had grown too long]\n")
 
-    def _write_journal(self, began: str) -> None:
+    def _write_journal(self) -> None:
         import json
 
         body = {
             "id": self._spec["id"],
             "key": self._spec["key"],
-            "started_at": began,
+            "title": self._spec["title"],
+            "started_at": self._began,
+            "stopping": self._stopping,
             "pid": os.getpid(),
             "pid_start": started_at_tick(os.getpid()),
             "boot_id": boot_id(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from integ_cli.command_table import COMMANDS
 from integ_cli.completion import SCRIPTS, offered
+from integ_runtime.launch.supervisor import boot_id, started_at_tick
 from tests.cli.conftest import Integ
 
 
@@ -62,6 +64,17 @@ def test_versions_come_from_the_disk(home: Path) -> None:
     (folder / "latest").symlink_to("GE-Proton9-1")
     assert values(["proton", "use"], "") == ["latest", "GE-Proton9-1"]
     assert values(["launch", "x", "--proton"], "GE") == ["GE-Proton9-1"]
+
+
+def test_stop_offers_what_runs(home: Path) -> None:
+    assert values(["stop"], "") == []
+    folder = home / ".local/share/integ/games/gog-7/playing"
+    folder.mkdir(parents=True)
+    body = {"id": "1", "key": "gog:7", "title": "Tea", "pid": os.getpid(), "pid_start": started_at_tick(os.getpid()), "boot_id": boot_id()}
+    (folder / "1.json").write_text(json.dumps(body))
+    (folder / "2.json").write_text(json.dumps({**body, "id": "2", "key": "gog:8", "pid_start": 1}))
+    assert offered(["stop"], "") == [("gog:7", "Tea")]
+    assert values(["stop"], "steam") == []
 
 
 def answers(home: Path, shell: str, *words: str, **more: str) -> list[str]:

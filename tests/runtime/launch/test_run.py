@@ -292,7 +292,7 @@ async def test_stop_ends_a_game_that_another_integ_started(stage: Stage, home: P
     game = stage.game('#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 600\n')
     with integ(home) as process:
         await until(stage.launcher.running)
-        assert await stage.launcher.stop(game.key) == 1
+        assert [play.key for play in await stage.launcher.stop(game.key)] == [game.key]
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == f"code {128 + signal.SIGTERM}"
     with pytest.raises(NotFoundError):
