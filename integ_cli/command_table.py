@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 LIBRARY, GAMES, PROTON, ACCOUNTS, MACHINE = "Your library", "Games", "Proton", "Accounts", "This machine"
@@ -19,7 +20,7 @@ class Entry(NamedTuple):
 class Group(NamedTuple):
     help: str
     examples: tuple[str, ...]
-    entries: dict[str, Entry]
+    entries: Mapping[str, Entry | Group]
 
 
 EXAMPLES = ("integ login gog", "integ sync", "integ launch disco-elysium", "integ install --help")
@@ -79,6 +80,30 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
                 "path": Entry("settings:path", "Print where the settings file is"),
             },
         ),
+        "steam": Group(
+            "Steam's own files: its compatibility tools, shortcuts to your games",
+            ("integ steam tools list", "integ steam shortcuts add disco-elysium"),
+            {
+                "tools": Group(
+                    "What Steam runs Windows games with: list, choose",
+                    ("integ steam tools list", "integ steam tools use GE-Proton10-34 steam:620"),
+                    {
+                        "list": Entry("steam:list_tools", "List the compatibility tools and who uses them"),
+                        "use": Entry("steam:use_tool", "Choose the tool of a game, or of all", "tool"),
+                    },
+                ),
+                "shortcuts": Group(
+                    "Integ's games in Steam's library: list, add, remove",
+                    ("integ steam shortcuts list", "integ steam shortcuts add disco-elysium"),
+                    {
+                        "list": Entry("steam:list_shortcuts", "List the non-Steam shortcuts"),
+                        "add": Entry("steam:add_shortcut", "Put an installed game into Steam's library", "game"),
+                        "remove": Entry("steam:remove_shortcut", "Take a game out of Steam's library", "game"),
+                    },
+                ),
+                "undo": Entry("steam:undo", "Take the last change in Steam's files back"),
+            },
+        ),
         "export": Entry("state:export", "Write everything out: what you decided, this machine's settings"),
         "apply": Entry("state:apply", "Bring a declared state about, such as an export"),
         "demo": Entry("demo:demo", "Try it all in a sandbox, without any account"),
@@ -105,3 +130,11 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
 }
 
 COMMANDS: dict[str, Entry | Group] = {name: entry for panel in PANELS.values() for name, entry in panel.items()}
+
+
+def paths(entries: Mapping[str, Entry | Group] = COMMANDS) -> Iterator[tuple[list[str], Entry | Group]]:
+    """The words of every command and group, a group before what is in it."""
+    for name, entry in entries.items():
+        yield [name], entry
+        if isinstance(entry, Group):
+            yield from (([name, *words], inner) for words, inner in paths(entry.entries))

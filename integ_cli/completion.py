@@ -22,18 +22,20 @@ _OPTION_VALUES = {
     "--by": "by",
     "--family": "family",
     "--platform": "platform",
+    "--steam": "steam",
 }
 _FIXED = {
     "by": ("title", "release"),
     "family": ("ge", "umu", "cachyos"),
     "platform": ("linux", "windows"),
     "provider": ("steam", "gog"),
+    "steam": ("native", "flatpak", "snap"),
     "shell": ("bash", "zsh", "fish"),
 }
 _WITH_A_VALUE = {
     *_OPTION_VALUES,
     *("--filter", "--limit", "--language", "--dlc", "--branch", "--build", "--dir", "--path", "--exe", "--wrapper", "--env"),
-    *("--steam-id", "--account"),
+    *("--steam-id", "--account", "--user"),
 }
 
 _ROOT_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
@@ -206,6 +208,8 @@ def _values(kind: str, typed: str) -> list[Offer]:
         return _fitting(_running(), typed)
     if kind in {"version", "published"}:
         return _fitting(_builds(), typed)
+    if kind == "tool":
+        return _fitting(_tools(), typed)
     if kind == "setting":
         from integ_runtime.settings import SETTING_NAMES
 
@@ -250,6 +254,14 @@ def _builds() -> list[Offer]:
     except OSError:
         names = []
     return [("latest", "the newest"), *((name, "installed") for name in names)]
+
+
+def _tools() -> list[Offer]:
+    from integ_runtime.paths import read_paths
+    from integ_runtime.steam.library import SteamFiles
+    from integ_runtime.steam.tool_choice import choosable
+
+    return [(tool.name, tool.title) for tool in choosable(SteamFiles(read_paths().home).tools())]
 
 
 def _fitting(offers: Iterable[Offer], typed: str) -> list[Offer]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from integ_runtime.session_store import SessionStore
     from integ_runtime.state.apply import ApplyOutcome
     from integ_runtime.state.document import DeclaredState
+    from integ_runtime.steam.editor import SteamEditor
     from integ_runtime.steam.library import SteamFiles
     from integ_runtime.syncing import SyncOutcome
 
@@ -119,6 +120,12 @@ class Runtime:
         from integ_runtime.steam.library import SteamFiles
 
         return SteamFiles(self.paths.home, os.environ)
+
+    @cached_property
+    def steam_editor(self) -> SteamEditor:
+        from integ_runtime.steam.editor import SteamEditor
+
+        return SteamEditor(self.paths, self.steam, self.installed, os.environ)
 
     @cached_property
     def proton(self) -> ProtonStore:

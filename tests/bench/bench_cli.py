@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from integ_cli.command_table import COMMANDS, Group
+from integ_cli.command_table import paths
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.paths import read_paths
 from integ_server.contract.types import Changes, ReleaseRecord, TitleRecord
@@ -133,12 +133,7 @@ def import_profile(argv: list[str], environ: dict[str, str]) -> list[str]:
 
 
 def command_words() -> list[list[str]]:
-    found = []
-    for name, entry in COMMANDS.items():
-        found.append([name])
-        if isinstance(entry, Group):
-            found += [[name, inner] for inner in entry.entries]
-    return found
+    return [words for words, _ in paths()]
 
 
 def main(rounds: int) -> None:

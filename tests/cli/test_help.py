@@ -7,13 +7,12 @@ import shlex
 import pytest
 
 from integ_cli.app import build_root, find_command
-from integ_cli.command_table import COMMANDS, EXAMPLES, Group
+from integ_cli.command_table import COMMANDS, EXAMPLES, Entry, paths
 from integ_runtime.cache.query import SORTS
 from tests.cli.conftest import Integ
 
-ALL = [[name] for name in COMMANDS] + [
-    [name, inner] for name, entry in COMMANDS.items() if isinstance(entry, Group) for inner in entry.entries
-]
+TABLE = list(paths())
+ALL = [words for words, _ in TABLE]
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -30,14 +29,12 @@ def test_every_command_has_help_with_examples(integ: Integ, path: list[str]) -> 
 def test_every_example_parses(path: list[str]) -> None:
     """Each is taken apart by the parser it is shown for, up to where the command would run."""
     found = find_command(path)
-    examples = getattr(found, "traits", None).examples if hasattr(found, "traits") else COMMANDS[path[0]].examples
+    examples = found.traits.examples if hasattr(found, "traits") else next(entry.examples for words, entry in TABLE if words == path)
     for example in examples:
         words = shlex.split(example.rpartition("| ")[2].partition(" < ")[0])
         assert words[0] == "integ"
-        inner = find_command(words[1:2] if len(words) < 3 or not isinstance(COMMANDS[words[1]], Group) else words[1:3])
-        context = inner.make_context(
-            words[1], words[2:] if not isinstance(COMMANDS[words[1]], Group) else words[3:], resilient_parsing=False, obj=_Nobody()
-        )
+        known = max((each for each in ALL if words[1 : len(each) + 1] == each), key=len)
+        context = find_command(known).make_context(known[-1], words[len(known) + 1 :], resilient_parsing=False, obj=_Nobody())
         assert context.params is not None
 
 
@@ -45,7 +42,7 @@ class _Nobody:
     """Takes the common options' values."""
 
 
-@pytest.mark.parametrize("path", [path for path in ALL if not isinstance(COMMANDS[path[0]], Group) or len(path) == 2], ids=" ".join)
+@pytest.mark.parametrize("path", [words for words, entry in TABLE if isinstance(entry, Entry)], ids=" ".join)
 def test_every_command_takes_the_common_options(path: list[str]) -> None:
     names = {name for param in find_command(path).params for name in param.opts}
     assert {"--json", "--no-input", "-q", "--quiet", "-v", "--verbose"} <= names

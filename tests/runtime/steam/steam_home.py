@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,14 @@ class SteamHome:
         }
         return write(self.root / "userdata" / str(account) / "config" / "localconfig.vdf", tree)
 
+    def config(self, chosen: dict[str, dict[str, str]] | None = None, *, valve: str = "Valve", mapping: str = "CompatToolMapping") -> Path:
+        """A `config.vdf` with bytes in it that are no text."""
+        steam: dict[str, Any] = {"AutoUpdateWindowEnabled": "0", "controller": "@@", "Accounts": {"ana": {"SteamID": "7"}}}
+        if chosen is not None:
+            steam[mapping] = chosen
+        tree = {"InstallConfigStore": {"Software": {valve: {"Steam": steam}}, "Music": {"LocalLibrary": {}}}}
+        return write(self.root / "config" / "config.vdf", (vdf(tree) + "\n").encode().replace(b"@@", b"\xff\xfe\x80"))
+
     def tool(self, folder: str, *, name: str | None = None, requires: str = "1628350", base: Path | None = None) -> Path:
         place = (base or self.root / "compatibilitytools.d") / folder
         write(place / "proton", "#!/bin/sh\n").chmod(0o755)
@@ -92,3 +103,16 @@ def write_manifest(place: Path, *, requires: str = "", command: str = "/proton %
     if requires:
         facts["require_tool_appid"] = requires
     write(place / "toolmanifest.vdf", {"manifest": facts})
+
+
+@contextmanager
+def running_client(root: Path) -> Iterator[None]:
+    """A process that looks like the client of this Steam."""
+    program = root / "ubuntu12_32" / "steam"
+    client = subprocess.Popen([program, "-c", "echo; read line"], executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert client.stdout is not None
+        client.stdout.readline()
+        yield
+    finally:
+        client.communicate(b"end\n")

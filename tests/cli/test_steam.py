@@ -1,0 +1,116 @@
+"""The commands on Steam's own files, as a player and a script meet them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from integ_cli.completion import offered
+from integ_runtime.content.installed import InstalledGame, InstalledGames
+from integ_runtime.paths import read_paths
+from tests.cli.conftest import Integ, check_document
+from tests.runtime.steam.steam_home import SteamHome, running_client, write
+
+KEY = "gog:1207658924"
+
+
+@pytest.fixture
+def steam(home: Path, monkeypatch: pytest.MonkeyPatch) -> SteamHome:
+    """A Steam with a game, a tool and a user, and a game of Integ's."""
+    made = SteamHome(home / ".local/share/Steam")
+    made.app(620, "Portal 2")
+    made.tool("ge-folder", name="GE-Proton10-34")
+    made.config({})
+    made.users(u22={"PersonaName": "Ben", "MostRecent": "1"})
+    InstalledGames(read_paths()).save(InstalledGame(KEY, "Lantern Keep", home / "Games" / "Lantern Keep", "linux", "integ"))
+    write(home / "bin" / "integ", "#!/bin/sh\n").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
+    return made
+
+
+def test_choosing_a_tool_and_taking_it_back(integ: Integ, steam: SteamHome) -> None:
+    told = integ("steam", "tools", "use", "ge-folder", "steam:620")
+    assert (told.code, told.out) == (0, "Steam runs Portal 2 with GE-Proton10-34.\n")
+    data = check_document(integ("steam", "tools", "use", "GE-Proton10-34", "Portal 2", "--json").json)
+    assert (data["tool"], data["key"], data["changed"]) == ("GE-Proton10-34", "steam:620", False)
+    listed = check_document(integ("steam", "tools", "list", "--json").json)["items"]
+    assert [(each["name"], each["used_by"]) for each in listed] == [("GE-Proton10-34", ["steam:620"])]
+    assert "steam:620" in integ("steam", "tools", "list").out
+    assert check_document(integ("show", "steam:620", "--json").json)["releases"][0]["proton"] == "GE-Proton10-34"
+    undone = check_document(integ("steam", "undo", "--json").json)
+    assert (undone["kind"], undone["app_id"], undone["what"]) == ("tool", 620, "Portal 2: GE-Proton10-34")
+    assert check_document(integ("show", "steam:620", "--json").json)["releases"][0]["proton"] is None
+    assert integ("steam", "tools", "use", "GE-Proton10-34").out.startswith("Steam runs every game without a choice")
+    assert integ("steam", "tools", "use", "--off").out.startswith("Steam decides")
+
+
+def test_shortcuts_come_and_go(integ: Integ, steam: SteamHome) -> None:
+    assert integ("steam", "shortcuts", "list").err == "No shortcut yet: integ steam shortcuts add GAME\n"
+    added = check_document(integ("steam", "shortcuts", "add", "Lantern Keep", "--json").json)
+    assert (added["key"], added["changed"], added["needs_permission"]) == (KEY, True, False)
+    assert integ("steam", "shortcuts", "add", KEY).out == "Lantern Keep is in Steam's library already.\n"
+    listed = check_document(integ("steam", "shortcuts", "list", "--user", "ben", "--json").json)
+    assert [(each["app_id"], each["key"], each["name"]) for each in listed["items"]] == [(added["app_id"], KEY, "Lantern Keep")]
+    assert KEY in integ("steam", "shortcuts", "list").out
+    removed = check_document(integ("steam", "shortcuts", "remove", KEY, "--json").json)
+    assert removed["app_id"] == added["app_id"]
+    assert integ("steam", "undo").out == "Taken back: Lantern Keep: no shortcut.\n"
+    InstalledGames(read_paths()).remove(KEY)
+    assert integ("steam", "shortcuts", "remove", KEY).code == 0, "a shortcut whose game is gone can go too"
+
+
+def test_while_steam_runs_every_write_ends_with_6_and_says_how_to_end_it(integ: Integ, steam: SteamHome) -> None:
+    writes = [["tools", "use", "GE-Proton10-34", "steam:620"], ["tools", "use", "--off"], ["shortcuts", "add", KEY]]
+    assert integ("steam", "shortcuts", "add", KEY).code == 0
+    files = [steam.root / "config/config.vdf", steam.root / "userdata/22/config/shortcuts.vdf"]
+    before = [file.read_bytes() for file in files]
+    with running_client(steam.root):
+        for words in [*writes, ["shortcuts", "remove", KEY], ["undo"]]:
+            told = integ("steam", *words)
+            assert told.code == 6, words
+            assert told.err == "error: Steam is running: it would write over what is changed now\nhint: steam -shutdown\n"
+        assert check_document(integ("steam", "undo", "--json").json) == {}
+        assert integ("steam", "tools", "list").code == integ("steam", "shortcuts", "list").code == 0
+    assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["tools", "use"], 2),
+        (["tools", "use", "--off", "steam:620", "more"], 2),
+        (["tools", "use", "nope", "steam:620"], 3),
+        (["tools", "use", "GE-Proton10-34", "steam:404"], 3),
+        (["tools", "use", "GE-Proton10-34", KEY], 2),
+        (["tools", "use", "GE-Proton10-34", "--steam", "snap"], 3),
+        (["shortcuts", "add", "steam:620"], 2),
+        (["shortcuts", "add", "nothing"], 3),
+        (["shortcuts", "remove", KEY], 3),
+        (["shortcuts", "remove", "nothing"], 3),
+        (["shortcuts", "list", "--user", "eve"], 3),
+        (["undo"], 3),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_what_makes_no_sense_is_a_line_a_hint_and_a_document(integ: Integ, steam: SteamHome, words: list[str], code: int) -> None:
+    told = integ("steam", *words, "--json")
+    assert told.code == code, told.err
+    check_document(told.json)
+    assert told.err.startswith("error: ")
+    assert "\nhint: " in told.err
+
+
+def test_without_any_steam_it_is_told(integ: Integ) -> None:
+    assert integ("steam", "tools", "list").err.startswith("Steam has no compatibility tool here")
+    told = integ("steam", "shortcuts", "list")
+    assert (told.code, told.err.splitlines()[0]) == (3, "error: Steam was not found on this machine")
+
+
+def test_the_shell_offers_the_tools_and_where_they_are(steam: SteamHome) -> None:
+    assert [value for value, _ in offered(["steam"], "")] == ["tools", "shortcuts", "undo"]
+    assert [value for value, _ in offered(["steam", "shortcuts"], "")] == ["list", "add", "remove"]
+    assert offered(["steam", "tools", "use"], "GE") == [("GE-Proton10-34", "ge-folder")]
+    assert [value for value, _ in offered(["steam", "tools", "use", "--steam"], "f")] == ["flatpak"]
+    assert "--user" in [value for value, _ in offered(["steam", "shortcuts", "add"], "--u")]
