@@ -52,13 +52,15 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
     PROTON: {
         "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),
         "proton": Group(
-            "Proton versions: list, choose, check, remove",
+            "Proton versions: list, choose, update, check, remove",
             ("integ proton list", "integ proton available"),
             {
                 "list": Entry("proton:list_builds", "List the Proton versions on this machine"),
                 "available": Entry("proton:available", "List the versions that can be installed"),
                 "use": Entry("proton:use", "Choose the version for a game, or for all", "version"),
+                "update": Entry("proton_upkeep:update", "Install the newest of each family in use", "line"),
                 "remove": Entry("proton:remove", "Remove a version", "version"),
+                "prune": Entry("proton_upkeep:prune", "Remove the versions that nothing uses"),
                 "verify": Entry("proton:verify", "Check a version's files", "version"),
             },
         ),

@@ -35,7 +35,7 @@ _FIXED = {
 _WITH_A_VALUE = {
     *_OPTION_VALUES,
     *("--filter", "--limit", "--language", "--dlc", "--branch", "--build", "--dir", "--path", "--exe", "--wrapper", "--env"),
-    *("--steam-id", "--account", "--user"),
+    *("--steam-id", "--account", "--user", "--keep"),
 }
 
 _ROOT_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
@@ -206,8 +206,9 @@ def _values(kind: str, typed: str) -> list[Offer]:
         return _games(typed)
     if kind == "running":
         return _fitting(_running(), typed)
-    if kind in {"version", "published"}:
-        return _fitting(_builds(), typed)
+    if kind in {"version", "published", "line"}:
+        families = ((each, "the newest of these") for each in _FIXED["family"])
+        return _fitting([*(families if kind != "version" else ()), *_builds()], typed)
     if kind == "tool":
         return _fitting(_tools(), typed)
     if kind == "setting":

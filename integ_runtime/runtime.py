@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from integ_runtime.launch.umu_ids import UmuIds
     from integ_runtime.organising import Organising
     from integ_runtime.proton.store import ProtonStore
+    from integ_runtime.proton.upkeep import Upkeep
     from integ_runtime.session_store import SessionStore
     from integ_runtime.state.apply import ApplyOutcome
     from integ_runtime.state.document import DeclaredState
@@ -135,6 +136,12 @@ class Runtime:
             return await self.organising.choose_proton(key, version)
 
         return ProtonStore(self.settings, self.steam, self.api if self.has_backend else None, self.library, tell)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        from integ_runtime.proton.upkeep import Upkeep
+
+        return Upkeep(self.settings, self.proton)
 
     @cached_property
     def installed(self) -> InstalledGames:

@@ -59,6 +59,10 @@ class Choices:
         set_here = await asyncio.to_thread(self._set_default)
         return set_here or (str((await self._library.preferences()).get(DEFAULT_SETTING, "")) if self._library is not None else "")
 
+    async def settable_default(self) -> str:
+        """What the settings file of this machine says; empty when that is nothing, or the environment has the say."""
+        return "" if os.environ.get("INTEG_DEFAULT_PROTON") else await asyncio.to_thread(self._set_default)
+
     async def users(self) -> dict[str, list[str]]:
         """The keys of the games that are set to each version, in order."""
         own = await asyncio.to_thread(self._all)

@@ -76,10 +76,17 @@ Copy = Callable[[Source, Path], Awaitable[int]]
 
 
 async def install(
-    order: Order, tools: Path, *, door: BulkDoor, report: Report, limits: Limits | None = None, copy: Copy | None = None
+    order: Order,
+    tools: Path,
+    *,
+    door: BulkDoor,
+    report: Report,
+    limits: Limits | None = None,
+    copy: Copy | None = None,
+    point: bool = True,
 ) -> InstallOutcome:
     """
-    Put the build below *tools* under its version's name, and point `latest` to it. *copy* may bring some of the archive beforehand.
+    Put the build below *tools* under its version's name, and `latest` onto it when *point*. *copy* may bring some of it beforehand.
 
     Raises:
         IntegrityError: A wrong checksum, a hostile archive, no Proton build; nothing of it is left.
@@ -92,7 +99,8 @@ async def install(
     reporter = Reporter(report)
     async with only_one(tools / LOCK, doing="installing a Proton version"):
         if read_build(target) is not None:  # another process did it meanwhile
-            point_latest(tools, order.version)
+            if point:
+                point_latest(tools, order.version)
             return InstallOutcome(order.version, order.family.slug, target, already_installed=True, bytes_fetched=0)
         if os.path.lexists(target):
             raise WouldLoseDataError(f"{target} is in the way and is no Proton build", hint=f"move {target} elsewhere")
@@ -100,6 +108,8 @@ async def install(
         fetched = copied + await in_background(
             lambda stop: _install(order, tools, door=door, stop=stop, reporter=reporter, limits=limits), name=f"install {order.version}"
         )
+        if point:
+            point_latest(tools, order.version)
     return InstallOutcome(order.version, order.family.slug, target, already_installed=False, bytes_fetched=fetched)
 
 
@@ -192,7 +202,6 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
                 raise
             # What an earlier attempt left was damaged or of something else: once more from the start.
     sync_folder(tools)
-    point_latest(tools, order.version)
     drop_part(part)
     return fetched
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.downloads.background import in_background
-from integ_runtime.downloads.fetch import storage_errors
-from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.proton.choices import DEFAULT_SETTING, Choices, check_unused
-from integ_runtime.proton.installed import LATEST, WORK_PREFIX, InstalledBuild, own_builds, size_of, steam_builds
+from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, steam_builds
+from integ_runtime.proton.published import PublishedBuilds
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
-from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError
-from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
+from integ_server.contract.errors import BuildNotFoundError, UsageError
+from integ_server.releases.families import Wanted, get_family, parse_version, this_arch
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
     from integ_runtime.client.api import ApiClient
-    from integ_runtime.proton.install import Copy, InstallOutcome
-    from integ_runtime.proton.mirror import Catalogue
-    from integ_runtime.proton.releases import Releases
+    from integ_runtime.proton.install import InstallOutcome
     from integ_runtime.proton.verify import VerifyOutcome
-    from integ_server.releases.feed import Archive, Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +59,16 @@ class ProtonStore:
         """
         self._settings = settings
         self._library, self._tell = library, tell
-        self._api = api
+        self.published = PublishedBuilds(settings, api)
         self._paths = settings.paths
         self._tools = settings.paths.proton_dir
         self._steam = steam
         self._choices = Choices(settings, library)
-        self._catalogue: Catalogue | None = None
-        self.notice = ""
+
+    @property
+    def notice(self) -> str:
         """Why the last list of published builds may be out of date; empty when it is not."""
+        return self.published.notice
 
     async def installed(self) -> list[InstalledBuild]:
         """Integ's own builds, newest first, and then Steam's."""
@@ -82,7 +77,7 @@ class ProtonStore:
     async def available(self, *, family: str = "ge", limit: int = 30, refresh: bool = False) -> list[PublishedBuild]:
         """The published builds for this machine, newest first; `notice` says when an old list had to do."""
         kind = get_family(family)
-        feed = await self._feed(family, refresh=refresh)
+        feed = await self.published.feed(kind, refresh=refresh)
         here = {build.version for build in await asyncio.to_thread(own_builds, self._tools)}
         return [
             PublishedBuild(tag, kind.slug, archive.published_at, archive.size_bytes, tag in here)
@@ -110,48 +105,8 @@ class ProtonStore:
             await asyncio.to_thread(point_latest, self._tools, here.version)
             return InstallOutcome(here.version, here.family, here.path, already_installed=True, bytes_fetched=0)
         report(Progress("resolve", message=version))
-        archive = await self._find_archive(wanted, version, report)
-        try:
-            return await self._install(archive, unverified=unverified, report=report)
-        except IntegrityError:
-            fresh = await self._changed_since(archive)  # a build is at times uploaded anew, and lists are kept for an hour
-            if fresh is None:
-                raise
-        return await self._install(fresh, unverified=unverified, report=report)
-
-    async def _install(self, archive: Archive, *, unverified: bool, report: Report) -> InstallOutcome:
-        from integ_runtime.downloads.throttle import open_door
-        from integ_runtime.proton.install import Order, install
-
-        checksum = None
-        if not await asyncio.to_thread((self._tools / version_name(archive.tag, archive.arch) / "proton").is_file):
-            checksum = await self._releases().checksum(archive)
-            if checksum is None and not unverified:
-                raise IntegrityError(
-                    f"nobody publishes a checksum of {archive.tag}",
-                    hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
-                )
-        order = Order(archive, get_family(archive.family), checksum)
-        with open_door(self._settings) as door:
-            return await install(order, self._tools, door=door, report=report, copy=await self._copier(archive, report))
-
-    async def _copier(self, archive: Archive, report: Report) -> Copy | None:
-        """What brings the backend's copy of *archive*; None when it has none."""
-        if self._api is None or self._catalogue is None:
-            return None
-        from integ_runtime.proton.mirror import copier
-
-        version = self._catalogue.copy_of(archive)
-        return copier(await self._api(), version, report, self._settings.bandwidth_limit) if version is not None else None
-
-    async def _changed_since(self, archive: Archive) -> Archive | None:
-        """What is published in place of *archive* by now; None when that is the same."""
-        try:
-            feed = await self._feed(archive.family, refresh=True)
-        except IntegError:  # what went wrong before is the better story
-            return None
-        now = feed.archives(get_family(archive.family), archive.arch).get(archive.tag)
-        return now if now != archive else None
+        archive = await self.published.get(wanted, version, report)
+        return await self.published.install(archive, self._tools, unverified=unverified, point=True, report=report)
 
     async def use(self, version: str, *, game: str | None = None) -> UsedBuild:
         """
@@ -160,12 +115,10 @@ class ProtonStore:
         Raises:
             BuildNotFoundError: It is not installed.
         """
-        from integ_runtime.config_file import write_setting
-
         build = await self._get(version)
         if game is not None:
             return UsedBuild(build, queued=await self.choose(game, build.version))
-        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, build.version)
+        await self.set_default(build.version)
         await self.mark_used(build)
         return UsedBuild(build, queued=False)
 
@@ -183,8 +136,23 @@ class ProtonStore:
         """
         chosen = await self._choices.default()
         if chosen:
-            return await self._find(chosen)
+            return await self.find(chosen)
         return next((build for build in await self.installed() if build.runs_here), None)
+
+    async def default_here(self) -> InstalledBuild | None:
+        """The one build that this machine's settings name as the default; None when they name none, or rather "the newest"."""
+        chosen = await self._choices.settable_default()
+        try:
+            moves_by_itself = not chosen or not parse_version(chosen).tags
+        except BuildNotFoundError:  # a name of Steam's
+            moves_by_itself = False
+        return None if moves_by_itself else await self.find(chosen)
+
+    async def set_default(self, version: str) -> None:
+        """Make *version* this machine's default; an empty text takes it back."""
+        from integ_runtime.config_file import write_setting
+
+        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, version)
 
     async def choice_for(self, key: str) -> str | None:
         """The version that the player chose for the game *key*; it may not be installed any more."""
@@ -192,11 +160,9 @@ class ProtonStore:
 
     async def forget(self, *, game: str | None = None) -> bool:
         """Take this machine's default back, or the choice for *game*; True when other devices hear of that later."""
-        from integ_runtime.config_file import write_setting
-
         if game is not None:
             return await self.choose(game, None)
-        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, "")
+        await self.set_default("")
         return False
 
     async def choose(self, key: str, version: str | None) -> bool:
@@ -219,25 +185,10 @@ class ProtonStore:
         build = await self._get(version)
         if build.source != "integ":
             raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
-        from integ_runtime.proton.install import LOCK, clean_up, remove_tree
+        from integ_runtime.proton.removal import remove
 
         users = [] if force else (await self.choices()).get(build.version, [])
-
-        def away() -> None:
-            if not force:
-                check_unused(build, users)
-            clean_up(self._tools)
-            hidden = self._tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
-            with storage_errors(build.path):
-                build.path.rename(hidden)
-            link = self._tools / LATEST
-            with suppress(OSError):
-                if os.readlink(link) == build.version:  # noqa: PTH115
-                    link.unlink()
-            remove_tree(hidden)
-
-        async with only_one(self._tools / LOCK, doing="changing the Proton versions"):
-            await asyncio.to_thread(away)
+        await remove(build.path, lambda: None if force else check_unused(build, users))
         return build
 
     async def verify(self, version: str) -> VerifyOutcome:
@@ -304,7 +255,7 @@ class ProtonStore:
         tag = wanted.choose(fitting)
         return fitting[tag] if tag is not None else None
 
-    async def _find(self, version: str) -> InstalledBuild | None:
+    async def find(self, version: str) -> InstalledBuild | None:
         """The installed build that *version* names: as it is called, else as an alias; Integ's own come first."""
 
         def search() -> InstalledBuild | None:
@@ -327,14 +278,14 @@ class ProtonStore:
         return await asyncio.to_thread(search)
 
     async def _get(self, version: str) -> InstalledBuild:
-        build = await self._find(version)
+        build = await self.find(version)
         if build is None:
             raise _not_installed(version.strip())
         return build
 
     async def name_of(self, version: str) -> str:
         """What *version* is called once it is installed; as it stands when it is not."""
-        build = await self._find(version)
+        build = await self.find(version)
         return build.version if build is not None else version
 
     async def choices(self) -> dict[str, list[str]]:
@@ -343,46 +294,6 @@ class ProtonStore:
         for version, keys in (await self._choices.users()).items():
             users.setdefault(await self.name_of(version), []).extend(keys)
         return {version: sorted(keys) for version, keys in users.items()}
-
-    def _releases(self) -> Releases:
-        from integ_runtime.proton.releases import Releases
-
-        kept = self._paths.cache / "releases"
-        return Releases(kept, upstream_url=self._settings.upstream_url, token=self._settings.github_token)
-
-    async def _feed(self, family: str, *, refresh: bool = False) -> Feed:
-        if self._api is not None:
-            from integ_runtime.proton.mirror import read_catalogue
-
-            self._catalogue = await read_catalogue(await self._api(), get_family(family))
-            if self._catalogue is not None:
-                self.notice = ""
-                return self._catalogue
-        feed = await self._releases().feed(get_family(family), refresh=refresh)
-        self.notice = feed.notice
-        return feed
-
-    async def _find_archive(self, wanted: Wanted, typed: str, report: Report) -> Archive:
-        family, arch = wanted.family, wanted.arch or this_arch()
-        for refresh in (False, True):  # what is not in the kept list may have been published since
-            feed = await self._feed(wanted.family.slug, refresh=refresh)
-            if feed.notice:
-                report(Progress("resolve", message=feed.notice))
-            archives = feed.archives(family, arch)
-            tag = wanted.choose(archives)
-            if tag is not None:
-                newest = wanted.choose(release.tag_name for release in feed.releases if not release.draft and not release.prerelease)
-                if newest is not None and newest != tag:
-                    report(Progress("resolve", message=f"{newest} has no build for this machine yet; {tag} is taken"))
-                return archives[tag]
-            if feed.notice:
-                break
-        named = wanted.choose(release.tag_name for release in feed.releases)
-        of_family = f" --family {family.slug}" if family.slug != "ge" else ""
-        if named is not None:
-            raise BuildNotFoundError(f"{named} has no build for {arch}", hint=f"integ proton available{of_family}")
-        told = f"no published Proton version is called {typed.strip()}"
-        raise BuildNotFoundError(told, hint=f"integ proton available{of_family} --refresh")
 
 
 def _not_installed(version: str) -> BuildNotFoundError:

@@ -24,7 +24,7 @@ def values(before: list[str], typed: str) -> list[str]:
 def test_commands_and_their_parts() -> None:
     assert values([], "") == list(COMMANDS)
     assert values([], "lo") == ["login", "logout"]
-    assert values(["proton"], "") == ["list", "available", "use", "remove", "verify"]
+    assert values(["proton"], "") == ["list", "available", "use", "update", "remove", "prune", "verify"]
     assert values([], "--ver") == ["--version"]
     assert values(["nope"], "") == []
 
@@ -64,6 +64,8 @@ def test_versions_come_from_the_disk(home: Path) -> None:
     (folder / "latest").symlink_to("GE-Proton9-1")
     assert values(["proton", "use"], "") == ["latest", "GE-Proton9-1"]
     assert values(["launch", "x", "--proton"], "GE") == ["GE-Proton9-1"]
+    assert values(["install-proton"], "") == values(["proton", "update"], "") == ["ge", "umu", "cachyos", "latest", "GE-Proton9-1"]
+    assert values(["proton", "prune", "--keep"], "") == []
 
 
 def test_stop_offers_what_runs(home: Path) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import Answer, Integ
+from tests.cli.terminal import on_a_terminal
 from tests.conftest_backends import BackendKind
 from tests.conftest_sandbox import RunningSandbox
+from tests.runtime.proton.proton_home import fake_build
 
 Valid = Callable[[Answer], dict[str, Any]]
 
@@ -26,3 +31,53 @@ def test_an_old_list_is_shown_with_a_word_about_it(integ: Integ, sandbox: Runnin
     again = integ("proton", "available", "--family", "umu", "--refresh", "--json")
     assert (again.code, valid(again)) == (0, listed)
     assert again.err.startswith("warning: GitHub asks for a pause")
+
+
+def test_an_update_tells_what_came_and_then_that_nothing_is_new(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid
+) -> None:
+    nothing = integ("proton", "update")
+    assert (nothing.code, nothing.out, nothing.err) == (0, "", "No Proton version of Integ's yet: integ install-proton\n")
+    for version in ("ge-9.1", "umu"):
+        assert integ("install-proton", version).code == 0
+    assert integ("proton", "use", "ge-9.1").code == 0
+    came = {each["family"]: each for each in valid(integ("proton", "update", "--json"))["items"]}
+    assert (came["ge"]["before"], came["ge"]["version"], came["ge"]["default_moved"]) == ("GE-Proton9-1", "GE-Proton11-6", True)
+    assert (came["umu"]["updated"], came["umu"]["version"]) == (False, "UMU-Proton-9.0-4e")
+    again = integ("proton", "update")
+    assert again.code == 0
+    assert again.out == "GE-Proton11-6 is the newest already.\nUMU-Proton-9.0-4e is the newest already.\n"
+    missing = integ("proton", "update", "cachyos", "--json")
+    assert (missing.code, missing.json["hint"]) == (3, "integ install-proton cachyos")
+    valid(missing)
+
+
+def test_pruning_shows_first_and_removes_after_a_yes(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid
+) -> None:
+    assert integ("proton", "prune").err == "Every Proton version is used.\n"
+    for version in ("ge-9.1", "ge-9.2", "ge-9.3"):
+        assert integ("install-proton", version).code == 0
+    shown = integ("proton", "prune", "--keep", "2")
+    assert shown.out.count("GE-Proton") == 2  # one row: its name and its path
+    assert shown.err == "Nothing was removed: integ proton prune --yes --keep 2\n"
+    listed = valid(integ("proton", "prune", "--json"))
+    assert ([each["version"] for each in listed["items"]], listed["removed"]) == (["GE-Proton9-2", "GE-Proton9-1"], False)
+    gone = valid(integ("proton", "prune", "--yes", "--keep", "2", "--json"))
+    assert ([each["version"] for each in gone["items"]], gone["removed"]) == (["GE-Proton9-1"], True)
+    assert gone["size_bytes"] > 0
+    left = [each["version"] for each in valid(integ("proton", "list", "--json"))["items"]]
+    assert left == ["GE-Proton9-3", "GE-Proton9-2"]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, {"GE-Proton9-2"}), ("n", 10, {"GE-Proton9-1", "GE-Proton9-2"})])
+def test_on_a_terminal_pruning_shows_what_would_go_and_asks(home: Path, answer: str, code: int, left: set[str]) -> None:
+    tools = home / ".cache/integ/proton"
+    for number in (1, 2):
+        fake_build(tools, f"GE-Proton9-{number}")
+    with on_a_terminal("proton", "prune") as terminal:
+        shown = terminal.until("Remove 1 of the installed Proton versions? [y/N] ")
+        terminal.type(f"{answer}\n")
+        assert terminal.end() == code
+    assert "GE-Proton9-1" in shown and "GE-Proton9-2" not in shown
+    assert {each.name for each in tools.iterdir() if not each.name.startswith(".")} == left

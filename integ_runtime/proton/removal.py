@@ -1,0 +1,40 @@
+"""Take a build off the disk: at once under its name, then file by file. Killed in between, the next run sweeps up the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from integ_runtime.downloads.fetch import storage_errors
+from integ_runtime.locks import only_one
+from integ_runtime.proton.install import LOCK, clean_up, remove_tree
+from integ_runtime.proton.installed import LATEST, WORK_PREFIX
+
+
+async def remove(path: Path, check: Callable[[], None]) -> None:
+    """
+    Remove the build in the folder *path*, unless *check*, which is asked under the lock, raises.
+
+    Raises:
+        StorageError: It can't be removed.
+    """
+
+    def away() -> None:
+        tools = path.parent
+        check()
+        clean_up(tools)
+        link = tools / LATEST
+        with suppress(OSError):  # first: a `latest` that leads nowhere is worse than none
+            if os.readlink(link) == path.name:  # noqa: PTH115
+                link.unlink()
+        hidden = tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
+        with storage_errors(path):
+            path.rename(hidden)
+        remove_tree(hidden)
+
+    async with only_one(path.parent / LOCK, doing="changing the Proton versions"):
+        await asyncio.to_thread(away)

@@ -1,0 +1,201 @@
+"""Bringing the installed families up to date, and finding what nothing uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from integ_runtime.proton.store import ProtonStore
+from integ_runtime.proton.upkeep import Upkeep
+from integ_runtime.settings import read_settings
+from integ_server.contract.errors import BuildNotFoundError, PartialError, ProviderUnavailableError
+from integ_server.releases.families import FAMILIES
+from tests.conftest_sandbox import RunningSandbox
+from tests.runtime.proton.proton_home import fake_build, left_over
+from tests.runtime.steam.steam_home import SteamHome
+
+NEWEST, UMU, CACHYOS = "GE-Proton11-6", "UMU-Proton-9.0-4e", "cachyos-10.0-20250807-slr"
+
+
+@pytest.fixture
+def upkeep(home: Path, store: ProtonStore) -> Upkeep:
+    return Upkeep(read_settings({"HOME": str(home)}), store)
+
+
+def default_of(home: Path) -> str:
+    return read_settings({"HOME": str(home)}).default_proton
+
+
+async def test_the_newest_of_each_family_in_use_is_installed(upkeep: Upkeep, store: ProtonStore, tools: Path) -> None:
+    for version in ("GE-Proton9-1", "GE-Proton8-26", "UMU-Proton-9.0-3"):
+        fake_build(tools, version)
+    done = await upkeep.update()
+    told = {(each.family, each.before, each.version, each.updated) for each in done.items}
+    assert told == {("ge", "GE-Proton9-1", NEWEST, True), ("umu", "UMU-Proton-9.0-3", UMU, True)}
+    assert all(each.bytes_fetched > 0 for each in done.items) and done.failures == []
+    assert {build.version for build in await store.installed()} == {"GE-Proton9-1", "GE-Proton8-26", "UMU-Proton-9.0-3", NEWEST, UMU}
+    assert (await store.verify(NEWEST)).is_whole and left_over(tools) == []
+
+
+async def test_what_is_the_newest_already_stays_as_it_is(upkeep: Upkeep, store: ProtonStore, sandbox: RunningSandbox) -> None:
+    await store.install("umu")
+    sandbox.requests.clear()
+    (item,) = (await upkeep.update()).items
+    assert (item.updated, item.version, item.bytes_fetched) == (False, UMU, 0)
+    assert {seen.host for seen in sandbox.requests} == {"api.github.com"}
+
+
+async def test_nothing_installed_is_nothing_to_do(upkeep: Upkeep, sandbox: RunningSandbox) -> None:
+    assert (await upkeep.update()).items == []
+    assert list(sandbox.requests) == []
+
+
+async def test_a_default_that_was_the_newest_moves_on_and_latest_with_it(
+    upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path
+) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    await store.use("GE-Proton9-1")
+    (item,) = (await upkeep.update()).items
+    assert item.default_moved and default_of(home) == NEWEST
+    assert os.readlink(tools / "latest") == NEWEST
+
+
+async def test_a_default_that_was_an_older_one_stays_and_latest_too(upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path) -> None:
+    for version in ("GE-Proton9-1", "GE-Proton8-26"):
+        fake_build(tools, version)
+    await store.use("ge-8.26")
+    await store.use("ge-9.1", game="steam:620")
+    (item,) = (await upkeep.update()).items
+    assert item.updated and not item.default_moved and default_of(home) == "GE-Proton8-26"
+    assert os.readlink(tools / "latest") == "GE-Proton8-26"
+    assert await store.choice_for("steam:620") == "GE-Proton9-1"
+
+
+@pytest.mark.parametrize("chosen", ["latest", "ge-9"])
+async def test_a_default_that_names_no_one_build_moves_by_itself(
+    upkeep: Upkeep, home: Path, tools: Path, store: ProtonStore, chosen: str
+) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    await store.set_default(chosen)
+    (item,) = (await upkeep.update()).items
+    assert item.updated and not item.default_moved and default_of(home) == chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "version"), [("ge-9", "GE-Proton9-27"), ("ge", NEWEST), ("GE-Proton8-26", NEWEST), ("ge-9.1", NEWEST), ("umu", UMU)]
+)
+async def test_one_family_or_series_is_brought_up_to_date_alone(upkeep: Upkeep, tools: Path, asked: str, version: str) -> None:
+    for each in ("GE-Proton9-1", "GE-Proton8-26", "UMU-Proton-9.0-3"):
+        fake_build(tools, each)
+    (item,) = (await upkeep.update(asked)).items
+    assert item.version == version
+    assert {each.name for each in tools.iterdir() if each.is_dir() and not each.is_symlink() and not each.name.startswith(".")} == {
+        "GE-Proton9-1",
+        "GE-Proton8-26",
+        "UMU-Proton-9.0-3",
+        version,
+    }
+
+
+@pytest.mark.parametrize("asked", ["umu", "cachyos", "ge-10", "GE-Proton9-2"])
+async def test_what_is_not_installed_is_not_brought_up_to_date(upkeep: Upkeep, tools: Path, asked: str) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    with pytest.raises(BuildNotFoundError) as told:
+        await upkeep.update(asked)
+    assert told.value.hint == f"integ install-proton {asked}"
+
+
+async def test_a_build_for_newer_processors_is_followed_by_one_of_its_kind(upkeep: Upkeep, store: ProtonStore) -> None:
+    await store.install("cachyos-10.0-20250714@x86_64_v3")
+    (item,) = (await upkeep.update()).items
+    assert (item.arch, item.version) == ("x86_64_v3", f"{CACHYOS}-x86_64_v3")
+
+
+async def test_a_release_without_files_is_passed_over_and_told(upkeep: Upkeep, tools: Path, sandbox: RunningSandbox) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    sandbox.faults.on("feed.newest_empty")
+    heard: list[str] = []
+    (item,) = (await upkeep.update(report=lambda each: heard.append(each.message))).items
+    assert item.version == "GE-Proton11-5"
+    assert any("GE-Proton11-6 has no build for this machine yet" in each for each in heard)
+
+
+async def test_one_family_that_fails_does_not_keep_the_others_back(
+    upkeep: Upkeep, tools: Path, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("GE-Proton9-1", "UMU-Proton-9.0-3"):
+        fake_build(tools, each)
+    monkeypatch.setitem(FAMILIES, "ge", replace(FAMILIES["ge"], repository="nobody/nothing"))
+    monkeypatch.setattr("integ_server.releases.ge.GE", FAMILIES["ge"])
+    done = await upkeep.update()
+    assert [(each.family, each.updated, bool(each.error)) for each in done.items] == [("ge", False, True), ("umu", True, False)]
+    with pytest.raises(PartialError) as told:
+        done.check()
+    assert told.value.data is not None and len(told.value.data["items"]) == 2
+    sandbox.stop()
+    for file in (tools.parent / "releases").glob("*"):
+        file.unlink()
+    with pytest.raises(ProviderUnavailableError):
+        (await upkeep.update()).check()
+
+
+async def unused(upkeep: Upkeep, keep: int = 0) -> list[str]:
+    return [each.version for each in await upkeep.unused(keep=keep)]
+
+
+async def test_what_is_needed_is_never_among_the_unused(upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path) -> None:
+    SteamHome(home / ".local/share/Steam").tool("GE-Proton7-1")
+    for number in range(1, 8):
+        fake_build(tools, f"GE-Proton9-{number}")
+    await store.use("ge-9.2")  # the default
+    await store.use("ge-9.3", game="steam:620")
+    prefix = home / ".local/share/integ/games/gog-1/prefix.json"
+    prefix.parent.mkdir(parents=True)
+    prefix.write_text(json.dumps({"proton": "GE-Proton9-4", "family": "ge"}))
+    (tools / "latest").unlink()
+    (tools / "latest").symlink_to("GE-Proton9-5")
+    with subprocess.Popen([tools / "GE-Proton9-6/proton"], stdin=subprocess.PIPE) as running:
+        assert await unused(upkeep) == ["GE-Proton9-7", "GE-Proton9-1"]
+        assert await unused(upkeep, keep=1) == ["GE-Proton9-1"]
+        running.kill()
+    assert await unused(upkeep) == ["GE-Proton9-7", "GE-Proton9-6", "GE-Proton9-1"]
+
+
+async def test_a_choice_by_another_name_is_a_use_too(upkeep: Upkeep, store: ProtonStore, tools: Path) -> None:
+    for number in (1, 2):
+        fake_build(tools, f"GE-Proton9-{number}")
+    await store.choose("steam:620", "ge-9.1")
+    assert await unused(upkeep) == []
+
+
+async def test_the_newest_few_are_kept_of_each_family(upkeep: Upkeep, tools: Path) -> None:
+    for version in ("GE-Proton9-1", "GE-Proton9-2", "GE-Proton10-1", "UMU-Proton-9.0-3", "UMU-Proton-9.0-3.2", UMU):
+        fake_build(tools, version)
+    assert await unused(upkeep, keep=2) == ["GE-Proton9-1", "UMU-Proton-9.0-3"]
+    assert await unused(upkeep) == ["GE-Proton9-2", "GE-Proton9-1", UMU, "UMU-Proton-9.0-3.2", "UMU-Proton-9.0-3"]
+
+
+async def test_pruning_removes_what_was_agreed_to_and_is_still_unused(upkeep: Upkeep, store: ProtonStore, tools: Path) -> None:
+    for number in range(1, 6):
+        fake_build(tools, f"GE-Proton9-{number}")
+    await store.choose("steam:620", "GE-Proton9-2")  # meanwhile
+    gone = await upkeep.prune(only=["GE-Proton9-1", "GE-Proton9-2", "GE-Proton9-3"])
+    assert [each.version for each in gone] == ["GE-Proton9-3", "GE-Proton9-1"]
+    assert all(each.size_bytes for each in gone)
+    assert {build.version for build in await store.installed()} == {"GE-Proton9-2", "GE-Proton9-4", "GE-Proton9-5"}
+    assert left_over(tools) == []
+
+
+async def test_a_damaged_prefix_record_is_no_use(upkeep: Upkeep, home: Path, tools: Path) -> None:
+    for number in (1, 2):
+        fake_build(tools, f"GE-Proton9-{number}")
+    for name, content in (("gog-1", "{"), ("gog-2", "[]"), ("gog-3", "[" * 9999)):
+        record = home / ".local/share/integ/games" / name / "prefix.json"
+        record.parent.mkdir(parents=True)
+        record.write_text(content)
+    assert await unused(upkeep) == ["GE-Proton9-1"]
