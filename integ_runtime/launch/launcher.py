@@ -8,11 +8,13 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
+from integ_runtime.downloads.background import in_background
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.environment import clean
@@ -21,6 +23,7 @@ from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machi
 from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
 from integ_runtime.launch.umu_ids import read_id
+from integ_runtime.prefix.versions import Used
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.tools import is_executable, read_tool
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
@@ -98,11 +101,13 @@ class Launcher:
         tool = await asyncio.to_thread(read_tool, build.path)
         if tool is None:
             raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
-        return plan_windows(
+        prefix = prefixes.prefix_of(self._installed.folder(key))
+        back = await asyncio.to_thread(prefixes.step_back, prefix, Used(build.version, build.family))
+        plan = plan_windows(
             game,
             BuildTool(build.version, tool),
             machine,
-            prefix=prefixes.prefix_of(self._installed.folder(key)),
+            prefix=prefix,
             runner=self._settings.runner,
             wrappers=wrappers,
             env=env,
@@ -111,6 +116,7 @@ class Launcher:
             wineserver=await asyncio.to_thread(_wineserver, build.path),
             umu_id=await asyncio.to_thread(read_id, self._installed.folder(key)),
         )
+        return replace(plan, notes=(*plan.notes, back)) if back else plan
 
     async def run(
         self,
@@ -125,12 +131,8 @@ class Launcher:
             return await self._run_steam(plan)
         folder = self._installed.folder(plan.key)
         if plan.prefix is not None:
-            await asyncio.to_thread(prefixes.prepare, plan.prefix)
-            if plan.proton:
-                build = await self._proton.build_for(plan.key, asked=plan.proton)
-                with play_lock(folder):  # nobody copies or changes a prefix that is in use
-                    await asyncio.to_thread(prefixes.note_build, plan.prefix, prefixes.Used(build.version, build.family))
-                await self._proton.mark_used(build)
+            with play_lock(folder):  # nobody copies or changes a prefix that is in use
+                await self.make_ready(plan)
             await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
         return await run_game(
             plan,
@@ -140,6 +142,20 @@ class Launcher:
             on_started=on_started,
             stop_when_asked=stop_when_asked,
         )
+
+    async def make_ready(self, plan: LaunchPlan) -> None:
+        """
+        Let what *plan* names find its prefix as it needs it, with a snapshot where it is a step back; for the holder of the play lock.
+
+        Raises:
+            BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
+        """
+        assert plan.prefix is not None
+        await asyncio.to_thread(prefixes.prepare, plan.prefix)
+        if plan.proton:
+            build = await self._proton.build_for(plan.key, asked=plan.proton)
+            await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
+            await self._proton.mark_used(build)
 
     def running(self) -> list[Playing]:
         """Every play that goes on, started by whichever Integ."""
