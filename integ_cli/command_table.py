@@ -46,6 +46,7 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "uninstall": Entry("installs:uninstall", "Remove an installed game; your saves stay", "game"),
         "import": Entry("installs:import_game", "Take over a game that is on the disk already", "game"),
         "launch": Entry("play:launch", "Start a game", "game"),
+        "options": Entry("play:options", "Show or set how a game is started here", "game"),
         "ps": Entry("running:ps", "List the games that run"),
         "stop": Entry("running:stop", "End a game that runs", "running"),
         "prefix": Group(
