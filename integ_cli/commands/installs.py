@@ -31,8 +31,9 @@ def install(
     build: Annotated[str | None, Option(help="A certain build", metavar="ID")] = None,
     directory: Annotated[Path | None, Option("--dir", help="Below this folder instead of your library folder", metavar="D")] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, do nothing")] = False,
+    no_wait: Annotated[bool, Option("--no-wait", help="Leave a game of Steam's to Steam, once it is asked")] = False,
 ) -> None:
-    """Install a game into your library folder."""
+    """Install a game into your library folder; Steam's games are installed by Steam, which is watched."""
     out = output()
     settings = session.light_settings(out)
     release = session.get_release(out, settings, game, prefer_installed=False)
@@ -45,18 +46,27 @@ def install(
         if dry_run:
             return await runtime.games.plan(release.key, options)
         with out.progress() as report:
-            done = await runtime.games.install(release.key, options, report)
+            done = await runtime.games.install(release.key, options, report, wait=not no_wait)
         await runtime.refresh_local()
         return done
 
     data = session.run(out, work, settings)
     if data["path"] is None:
-        told = f"Steam {'would be' if dry_run else 'is'} asked to install {release.title}."
+        told = _asked(data, release.title, "install", dry_run=dry_run)
     elif dry_run:
         told = f"{release.title}: {size(data['download_bytes'])} to download, {size(data['disk_bytes'])} on disk, in {data['path']}"
     else:
         told = f"{release.title} is installed in {data['path']} ({size(data['bytes_on_disk'])}). Next: integ launch {release.key}"
     out.result("install", data, told)
+
+
+def _asked(data: dict[str, Any], title: str, action: str, *, dry_run: bool = False) -> str:
+    """What Steam was asked, and what came of it while somebody waited."""
+    if dry_run:
+        return f"Steam would be asked to {action} {title}."
+    if data.get("state") == "paused":
+        return f"Steam has paused the download of {title}; it goes on in Steam."
+    return f"Steam is asked to {action} {title}."
 
 
 def _dlc(given: list[str] | None) -> Any:
@@ -75,6 +85,7 @@ def _dlc(given: list[str] | None) -> Any:
 def uninstall(
     game: GameArgument,
     purge: Annotated[bool, Option("--purge", help="Its prefix and save snapshots too")] = False,
+    no_wait: Annotated[bool, Option("--no-wait", help="Leave a game of Steam's to Steam, once it is asked")] = False,
 ) -> None:
     """Remove an installed game: what Integ wrote goes, what you added stays, saves stay unless --purge."""
     out = output()
@@ -84,18 +95,18 @@ def uninstall(
 
     async def work(runtime: Runtime) -> dict[str, Any]:
         with out.progress() as report:
-            done = await runtime.games.uninstall(release.key, purge=purge, report=report)
+            done = await runtime.games.uninstall(release.key, purge=purge, report=report, wait=not no_wait)
         await runtime.refresh_local()
         return done
 
     data = session.run(out, work, settings)
-    if "handed_to" in data:
-        out.result("uninstall", data, f"Steam is asked to uninstall {release.title}.")
+    if "handed_to" in data and data["state"] != "gone":
+        out.result("uninstall", data, _asked(data, release.title, "uninstall"))
         return
     out.result("uninstall", data, f"{release.title} is uninstalled.")
-    if data["trashed"]:
+    if data.get("trashed"):
         out.note(f"{len(data['trashed'])} files that had been changed are in {data['trash']} now.")
-    if data["kept"] and data["path"]:
+    if data.get("kept") and data["path"]:
         out.note(f"What you added stays in {data['path']}.")
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Argument, Option
 
 from integ_cli.context import output
-from integ_cli.layout import Table, day, playtime
+from integ_cli.layout import Table, day, playtime, size
 from integ_cli.output import Output
 from integ_cli.session import cache_errors, light_settings, one_of_several
 from integ_cli.traits import command
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.records import TitleRow
 
 
 @command("integ list --installed --sort playtime", "integ list --filter 'lantern store:gog playtime:>10h'", "integ list --json")
@@ -61,13 +65,14 @@ def show(game: Annotated[str, Argument(help="A key, a title id, or a name", meta
     from integ_runtime.cache import rows
 
     out = output()
-    cache_db = light_settings(out).paths.cache_db
+    paths = light_settings(out).paths
+    cache_db = paths.cache_db
     title = one_of_several(out, lambda text: rows.get_title(cache_db, text), game)
     with cache_errors():
         details = rows.details(cache_db, title.title_id)
     from dataclasses import asdict
 
-    item = {**asdict(title), "details": details}
+    item = {**asdict(title), "details": details, "steam": _steam(title, paths.home)}
     out.result("show", item, title.title, _about(item), _releases(out, item), details.get("description", ""), _note(details))
 
 
@@ -120,9 +125,27 @@ def _about(item: dict[str, Any]) -> Table | str:
         "Played": _played(item),
         "Launch": "; ".join(_launch(each, alone=len(item["releases"]) == 1) for each in details["launch"]),
         "DLC": ", ".join(each["title"] for each in details.get("dlc", [])),
+        "Steam": _doing(item["steam"]),
         "Joined": "by name and year, which is a guess" if details.get("guessed") and len(item["releases"]) > 1 else "",
     }
     return "\n".join(f"{name + ':':<11}{str(value).replace(chr(10), ' ')}" for name, value in lines.items() if value)
+
+
+def _steam(title: TitleRow, home: Path) -> dict[str, Any] | None:
+    """What Steam does with its release this moment: the cache knows only what is installed."""
+    game_id = next((each.provider_game_id for each in title.releases if each.provider == "steam"), None)
+    if game_id is None:
+        return None
+    from integ_runtime.steam.library import SteamFiles
+
+    return SteamFiles(home).doing(game_id)
+
+
+def _doing(known: dict[str, Any] | None) -> str:
+    if known is None:
+        return ""
+    how_far = f", {size(known['done_bytes'])} of {size(known['total_bytes'])}" if known["total_bytes"] else ""
+    return f"{known['state']}{how_far}{', running' if known['running'] else ''}"
 
 
 def _note(details: dict[str, Any]) -> str:

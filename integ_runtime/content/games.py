@@ -17,7 +17,6 @@ from integ_runtime.content.installer_files import names_of
 from integ_runtime.content.plan import InstallOptions, Place, check_place, choose_place, dry_run, kept_dlc, with_before, with_wishes
 from integ_runtime.content.uninstall import Removed, purge_game, remove_game
 from integ_runtime.downloads.background import Stop, in_background
-from integ_runtime.launch.environment import clean
 from integ_runtime.launch.run import PLAY_LOCK, play_lock
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report, unheard
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
     from integ_runtime.client.api import ApiClient
     from integ_runtime.launch.umu_ids import UmuIds
+    from integ_runtime.steam.installation import Handover, SteamInstallation
     from integ_server.contract.types import DownloadPlan
 
 __all__ = ["Games", "InstallOptions"]
@@ -75,9 +75,13 @@ class Games:
         key: str,
         options: InstallOptions = InstallOptions(),  # noqa: B008 - frozen
         report: Report = unheard,
+        *,
+        wait: bool = False,
     ) -> dict[str, Any]:
         """
         Bring a game to the disk, or bring it up to date, or go on with what was cut short; all the same work.
+
+        Steam's games are its client's to install: *wait* tells how far it is until they are there.
 
         Raises:
             WouldLoseDataError: Something else is in its folder.
@@ -88,7 +92,7 @@ class Games:
         """
         check_key(key)
         if key.startswith("steam:"):
-            return await self._by_steam("install", key)
+            return _handed_over(key, await self._by_steam().install(_steam_id(key), wait=wait, report=report))
         async with self._alone(key, "installing it"):
             before = self._find_own(key)
             report(Progress("plan"))
@@ -108,7 +112,7 @@ class Games:
                 done = await work.run(report)
             return _result(done.game, files=done.files, fetched=done.bytes_fetched)
 
-    async def uninstall(self, key: str, *, purge: bool = False, report: Report = unheard) -> dict[str, Any]:
+    async def uninstall(self, key: str, *, purge: bool = False, report: Report = unheard, wait: bool = False) -> dict[str, Any]:
         """
         Take what Integ wrote off the disk. Changed files go to the trash; the player's own stay, and prefix and saves too without *purge*.
 
@@ -120,7 +124,7 @@ class Games:
         """
         check_key(key)
         if key.startswith("steam:"):
-            return await self._by_steam("uninstall", key)
+            return _handed_over(key, await self._by_steam().uninstall(_steam_id(key), wait=wait, report=report))
         async with self._alone(key, "removing it"):
             game = self._installed.find(key)
             if game is None and not purge:
@@ -218,14 +222,11 @@ class Games:
             raise ProviderError(f"the backend answered with a plan that is not for {key}", hint="integ doctor")
         return plan
 
-    async def _by_steam(self, action: str, key: str) -> dict[str, Any]:
-        from integ_runtime.steam.client import hand_over, steam_command, steam_uri
+    def _by_steam(self) -> SteamInstallation:
+        from integ_runtime.steam.installation import SteamInstallation
         from integ_runtime.steam.library import SteamFiles
 
-        uri = steam_uri(action, key.partition(":")[2])
-        roots = SteamFiles(self._settings.paths.home, os.environ).roots()
-        await hand_over(steam_command(uri, roots, os.environ), clean(os.environ))
-        return {"key": key, "path": None, "build": "", "files": 0, "bytes_fetched": 0, "bytes_on_disk": 0, "handed_to": uri}
+        return SteamInstallation(SteamFiles(self._settings.paths.home, os.environ))
 
     def _naming(self, key: str, platform: str) -> AbstractAsyncContextManager[None]:
         """Meanwhile what umu calls the game is learned."""
@@ -264,6 +265,25 @@ def _result(game: InstalledGame, *, files: int, fetched: int) -> dict[str, Any]:
         "files": files,
         "bytes_fetched": fetched,
         "bytes_on_disk": game.size_bytes,
+    }
+
+
+def _steam_id(key: str) -> str:
+    return key.partition(":")[2]
+
+
+def _handed_over(key: str, done: Handover) -> dict[str, Any]:
+    """The result of what Steam's client did, or was asked to do."""
+    here = done.app if done.state == "installed" else None
+    return {
+        "key": key,
+        "path": os.fsencode(here.path).decode("utf-8", "replace") if here is not None and here.path is not None else None,
+        "build": here.build_id if here is not None else "",
+        "files": 0,
+        "bytes_fetched": here.bytes_downloaded if here is not None and done.uri else 0,
+        "bytes_on_disk": here.size_bytes if here is not None else 0,
+        "state": done.state,
+        **({"handed_to": done.uri} if done.uri else {}),
     }
 
 

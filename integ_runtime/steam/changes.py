@@ -20,7 +20,8 @@ from typing import Any, Literal
 from integ_runtime.content.installed import write_whole
 from integ_runtime.locks import only_one
 from integ_runtime.paths import Paths
-from integ_runtime.steam.client import FLATPAK_ID, holds_its_files
+from integ_runtime.steam.client import FLATPAK_ID
+from integ_runtime.steam.processes import holds_its_files
 from integ_runtime.steam.roots import FLATPAK_HOME, find_roots
 from integ_runtime.steam.vdf import MAX_BYTES
 from integ_server.contract.errors import BusyError, IntegrityError, NotFoundError, StorageError, WouldLoseDataError, utc_now_text

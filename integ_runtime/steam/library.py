@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from integ_runtime.cache.records import LocalFact
-from integ_runtime.steam.manifests import SteamApp, apps_in, is_tool, with_play
-from integ_runtime.steam.roots import SteamLibrary, SteamRoot, candidate_folders, find_libraries, find_roots, library_lists
+from integ_runtime.steam.manifests import SteamApp, apps_in, find_app, is_tool, with_play
+from integ_runtime.steam.processes import running
+from integ_runtime.steam.roots import SteamLibrary, SteamRoot, candidate_folders, find_libraries, find_roots, is_app_id, library_lists
 from integ_runtime.steam.tools import SteamTool, find_tools, tool_folders
 from integ_runtime.steam.users import Play, SteamUser, find_users, read_chosen_tools, read_play
 
@@ -88,6 +90,24 @@ class SteamFiles:
             default_tool=next((chosen[root.path, 0] for root in roots if (root.path, 0) in chosen), ""),
             warnings=tuple(warnings),
         )
+
+    def find_app(self, app_id: int) -> SteamApp | None:
+        """One app as it is now, by its own manifest alone; of several copies the one to show, None when there is none."""
+        found = [app for library in self._libraries(self.roots(), []) if (app := find_app(library, app_id)) is not None]
+        return max(found, key=_rank, default=None)
+
+    def doing(self, game_id: str) -> dict[str, Any] | None:
+        """What Steam does with a game this moment, as `integ show --json` prints it; None when it has nothing of it here."""
+        app = self.find_app(int(game_id)) if is_app_id(game_id) else None
+        if app is None:
+            return None
+        is_moving = app.progress is not None
+        return {
+            "state": app.state,
+            "running": running(game_id),
+            "done_bytes": app.bytes_downloaded if is_moving else None,
+            "total_bytes": app.bytes_to_download if is_moving else None,
+        }
 
     def local_facts(self, snapshot: SteamSnapshot | None = None) -> list[LocalFact]:
         """What the library cache should know: installed games, and play times of others; a title may be empty."""

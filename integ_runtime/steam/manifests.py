@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from integ_runtime.steam.roots import SteamLibrary, is_app_id
 from integ_runtime.steam.vdf import Section, read_vdf
@@ -15,6 +16,7 @@ NEVER_A_DATE = 86_400
 
 # The bits that both traditions of naming them agree on; no other one carries logic here.
 _UPDATE_REQUIRED, _FULLY_INSTALLED, _FILES_MISSING, _FILES_CORRUPT, _UNINSTALLING = 2, 4, 32, 128, 2048
+_UPDATE_RUNNING, _UPDATE_PAUSED, _UPDATE_STARTED = 256, 512, 1024
 _FILE = re.compile(r"appmanifest_(\d{1,10})\.acf", re.ASCII)
 
 NOT_GAMES = frozenset(
@@ -25,6 +27,9 @@ NOT_GAMES = frozenset(
         *(4628710, 4628740, 1493710, 2180100, 2230260, 3086180, 3201940),
     }
 )
+
+
+AppState = Literal["installed", "update waiting", "updating", "installing", "waiting", "paused", "damaged", "uninstalling", "offline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,24 @@ class SteamApp:
         return self.installed and bool(self.state_flags & _UPDATE_REQUIRED)
 
     @property
+    def state(self) -> AppState:
+        """What Steam does with it, in one word; whether it is played stands in no manifest, only in the processes."""
+        flags = self.state_flags
+        if self.offline:
+            return "offline"
+        if flags & _UNINSTALLING:
+            return "uninstalling"
+        if flags & (_FILES_MISSING | _FILES_CORRUPT):
+            return "damaged"
+        if flags & _UPDATE_PAUSED:
+            return "paused"
+        if flags & (_UPDATE_RUNNING | _UPDATE_STARTED):
+            return "updating" if flags & _FULLY_INSTALLED else "installing"
+        if flags & _FULLY_INSTALLED:
+            return "update waiting" if flags & _UPDATE_REQUIRED else "installed"
+        return "waiting"
+
+    @property
     def progress(self) -> float | None:
         """How much of a running download is here, from 0 to 1; None when none is under way."""
         if not self.state_flags & _UPDATE_REQUIRED or not self.bytes_to_download:
@@ -96,6 +119,16 @@ def apps_in(library: SteamLibrary, warnings: list[str]) -> list[SteamApp]:
             continue
         found[app.app_id] = app
     return list(found.values())
+
+
+def find_app(library: SteamLibrary, app_id: int) -> SteamApp | None:
+    """One app of *library*; None when it is not there, or its manifest makes no sense this moment."""
+    if library.steamapps is None:
+        return SteamApp(app_id, "", None, library.path, library.root, offline=True) if app_id in library.listed_apps else None
+    try:
+        return _read_manifest(library.steamapps / f"appmanifest_{app_id}.acf", str(app_id), library)
+    except (FileNotFoundError, IntegrityError):
+        return None
 
 
 def is_tool(app: SteamApp) -> bool:

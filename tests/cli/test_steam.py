@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from integ_cli.completion import offered
 from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.paths import read_paths
 from tests.cli.conftest import Integ, check_document
+from tests.runtime.steam.fake_client import end, fake_client, states_of_a_download
 from tests.runtime.steam.steam_home import SteamHome, running_client, write
 
 KEY = "gog:1207658924"
@@ -74,6 +76,40 @@ def test_while_steam_runs_every_write_ends_with_6_and_says_how_to_end_it(integ: 
         assert check_document(integ("steam", "undo", "--json").json) == {}
         assert integ("steam", "tools", "list").code == integ("steam", "shortcuts", "list").code == 0
     assert [file.read_bytes() for file in files] == before
+
+
+def test_a_game_of_steams_is_installed_by_its_client_and_watched(integ: Integ, steam: SteamHome, library: Path, home: Path) -> None:
+    program = fake_client(steam, home / "bin", pause_s=0.6, install=states_of_a_download(70002, "Other"), uninstall=[None])
+    lines = [json.loads(line) for line in integ("install", "steam:70002", "--events").out.splitlines()]
+    for line in lines:
+        check_document(line)
+    done = lines[-1]["data"]
+    assert (done["state"], done["build"], done["bytes_on_disk"]) == ("installed", "77", 3000)
+    assert done["path"] == str(steam.steamapps / "common" / "Other")
+    assert any(line.get("total_bytes") == 1000 for line in lines), "how far it is was told"
+    assert check_document(integ("show", "steam:70002", "--json").json)["installed"] is True
+    assert "is installed in" in integ("install", "steam:70002").out
+    gone = check_document(integ("uninstall", "steam:70002", "--yes", "--json").json)
+    assert (gone["state"], gone["handed_to"]) == ("gone", "steam://uninstall/70002")
+    end(program)
+    assert integ("uninstall", "steam:70002", "--yes").code == 3
+    asked_only = check_document(integ("install", "steam:70002", "--no-wait", "--json").json)
+    assert (asked_only["state"], asked_only["path"]) == ("asked", None)
+
+
+def test_show_tells_what_steam_does_with_a_game_this_moment(integ: Integ, steam: SteamHome) -> None:
+    steam.app(70003, "Slow", flags=1026, BytesToDownload=4 << 20, BytesDownloaded=1 << 20)
+    steam.app(620, "Portal 2", flags=6)
+    assert check_document(integ("show", "steam:620", "--json").json)["steam"] == {
+        "state": "update waiting",
+        "running": False,
+        "done_bytes": None,
+        "total_bytes": None,
+    }
+    assert "Steam:     update waiting\n" in integ("show", "steam:620").out
+    steam.app(620, "Portal 2", flags=6 | 256, BytesToDownload=4 << 20, BytesDownloaded=1 << 20)
+    assert "Steam:     updating, 1.0 MiB of 4.0 MiB\n" in integ("show", "steam:620").out
+    assert check_document(integ("show", KEY, "--json").json)["steam"] is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.steam.client import hand_over, running, steam_command, steam_uri, wait_for_game
+from integ_runtime.steam.client import hand_over, steam_command, steam_uri, wait_for_game
+from integ_runtime.steam.processes import running
 from integ_runtime.steam.roots import SteamRoot
 from integ_server.contract.errors import NotFoundError, UsageError
 from tests.runtime.launch.stage import RECORDER, make_stage, until, write_program
