@@ -23,10 +23,14 @@ _OPTION_VALUES = {
     "--family": "family",
     "--platform": "platform",
     "--steam": "steam",
+    "--steam-root": "steam",
+    "--to": "place",
+    "--from": "place",
 }
 _FIXED = {
     "by": ("title", "release"),
     "family": ("ge", "umu", "cachyos"),
+    "place": ("steam",),
     "platform": ("linux", "windows"),
     "provider": ("steam", "gog"),
     "steam": ("native", "flatpak", "snap"),

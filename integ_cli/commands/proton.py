@@ -22,22 +22,42 @@ if TYPE_CHECKING:
 Family = Literal["ge", "umu", "cachyos"]
 
 
-@command("integ install-proton", "integ install-proton ge-8.26", "integ install-proton umu --events", long=True)
+@command(
+    "integ install-proton",
+    "integ install-proton ge-8.26",
+    "integ install-proton umu --events",
+    "integ install-proton ge-latest --to steam",
+    long=True,
+)
 def install_proton(
     version: Annotated[str, Argument(help="A version, or latest", metavar="VERSION")] = "latest",
     family: Annotated[Family | None, Option(help="Whose builds, where the version's name does not say it")] = None,
     unverified: Annotated[bool, Option("--unverified", help="Also a build that was published without a checksum")] = False,
+    to: Annotated[Literal["steam"] | None, Option("--to", help="Into Steam's own folder, for games that Steam runs")] = None,
+    steam_root: Annotated[
+        str | None,
+        Option("--steam-root", help="Which Steam of several: its folder, or native, flatpak, snap", metavar="STEAM"),
+    ] = None,
 ) -> None:
     """Install a Proton version: downloaded, checked, and only then there."""
+    if steam_root is not None and to is None:
+        raise UsageError("--steam-root goes with --to steam", hint=f"integ install-proton {version} --to steam --steam-root {steam_root}")
     out = output()
 
-    async def work(runtime: Runtime) -> InstallOutcome:
+    async def work(runtime: Runtime) -> tuple[InstallOutcome, str]:
         with out.progress() as report:
-            return await runtime.proton.install(version, family=family, unverified=unverified, report=report)
+            if to is None:
+                return await runtime.proton.install(version, family=family, unverified=unverified, report=report), ""
+            into = await runtime.proton.install_into_steam(version, family=family, steam=steam_root, unverified=unverified, report=report)
+            return into.outcome, into.notice
 
-    done = session.run(out, work)
+    done, notice = session.run(out, work)
     told = f"{done.version} was there already: {done.path}" if done.already_installed else f"{done.version} is installed: {done.path}"
     out.result("install-proton", asdict(done), told)
+    if notice:
+        out.note(notice)
+    if to is not None and not done.already_installed:
+        out.note("Steam shows it after a restart.")
 
 
 @command("integ proton list", "integ proton list --json")
@@ -112,11 +132,14 @@ def use(
 def remove(
     version: Annotated[str, Argument(help="An installed version", metavar="VERSION")],
     force: Annotated[bool, Option("--force", help="Though games are set to use it")] = False,
+    source: Annotated[
+        Literal["steam"] | None, Option("--from", help="The one in Steam's folder, where Integ has one of that name too")
+    ] = None,
 ) -> None:
-    """Remove a version; refused while games are set to use it."""
+    """Remove a version that Integ installed, also one in Steam's folder; refused while games are set to use it."""
     out = output()
     out.confirm(f"Remove {version} from this machine?")
-    gone = session.run(out, lambda runtime: runtime.proton.remove(version, force=force))
+    gone = session.run(out, lambda runtime: runtime.proton.remove(version, force=force, source=source))
     out.result("proton-remove", {"version": gone.version}, f"{gone.version} is removed.")
 
 

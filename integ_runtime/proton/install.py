@@ -24,9 +24,10 @@ from integ_runtime.downloads.fetch import Source, Transfer, check_space, drop_pa
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report
 from integ_runtime.proton.archive import Limits
-from integ_runtime.proton.installed import LATEST, RECORD, WORK_PREFIX, check_build, read_build
+from integ_runtime.proton.installed import IN_STEAM, LATEST, RECORD, WORK_PREFIX, check_build, read_build
 from integ_runtime.proton.unpack import Unpacked, unpack
 from integ_runtime.proton.verify import write_files_record
+from integ_runtime.steam.tools import TOOLS_FOLDER
 from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import IntegrityError, StorageError, WouldLoseDataError, utc_now_text
 from integ_server.releases.families import Family, version_name
@@ -61,6 +62,8 @@ class Order:
     family: Family
     checksum: Checksum | None
     """None only when the player takes a build that nobody vouches for."""
+    for_steam: bool = False
+    """Whether it goes into Steam's folder, where Integ removes nothing but what says that it is Integ's."""
 
     @property
     def version(self) -> str:
@@ -156,10 +159,14 @@ def check_file_system(folder: Path) -> None:
     with storage_errors(folder):
         flags, device = os.statvfs(folder).f_flag, folder.stat().st_dev
     if flags & os.ST_NOEXEC:
-        raise StorageError(f"no program may be run from {folder}: it is mounted noexec", hint="set XDG_CACHE_HOME to another folder")
+        raise StorageError(f"no program may be run from {folder}: it is mounted noexec", hint=_elsewhere(folder))
     kind = _file_system_kind(device)
     if kind in _NO_LINKS:
-        raise StorageError(f"{folder} is on {kind}, which can't hold a Proton build", hint="set XDG_CACHE_HOME to another folder")
+        raise StorageError(f"{folder} is on {kind}, which can't hold a Proton build", hint=_elsewhere(folder))
+
+
+def _elsewhere(folder: Path) -> str:
+    return "leave --to steam away" if folder.name == TOOLS_FOLDER else "set XDG_CACHE_HOME to another folder"
 
 
 def _install(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
@@ -351,6 +358,7 @@ def _write_records(order: Order, work: Path, unpacked: Unpacked, transfer: Trans
         "checksum": f"{checksum.algorithm}:{checksum.hexdigest}" if checksum else None,
         "top": unpacked.top,
         "size_bytes": unpacked.size_bytes,
+        "place": IN_STEAM if order.for_steam else "integ",
         "installed_at": utc_now_text(),
         "bytes_fetched": transfer.bytes_fetched,
     }

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
@@ -17,6 +17,8 @@ from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_saf
 RECORD = ".integ-build.json"
 FILES_RECORD = ".integ-files.json"
 LATEST = "latest"
+IN_STEAM = "steam"
+"""What a record says of a build in Steam's folder, as its `place`."""
 WORK_PREFIX = ".integ-tmp-"
 _MACHINES = {62: X86, 183: ARM, 3: X86}  # 3 is i386, which an x86_64 build has too
 _RECORD_BYTES = 64 << 10
@@ -28,7 +30,7 @@ class InstalledBuild:
     version: str
     """What a player calls it: `GE-Proton8-26`, or the name that Steam knows it by."""
     family: str
-    """`ge`...; `steam` for one that is not Integ's."""
+    """`ge`...; `steam` for one that Integ did not install."""
     path: Path
     source: str
     """integ or steam."""
@@ -39,6 +41,8 @@ class InstalledBuild:
     tag: str = ""
     """The release it came from; `version` may name a machine too."""
     arch: str = ""
+    placed_by_integ: bool = False
+    """Whether Integ put it where it is, and may take it away again; of Steam's folders only what `--to steam` installed."""
 
     @property
     def runs_here(self) -> bool:
@@ -92,6 +96,7 @@ def read_build(path: Path) -> InstalledBuild | None:
         size_bytes=size if isinstance(size, int) else None,
         tag=_text(record, "tag") or path.name,
         arch=_text(record, "arch"),
+        placed_by_integ=True,
     )
 
 
@@ -107,12 +112,23 @@ def read_record(path: Path) -> dict[str, object]:
 
 def steam_builds(tools: Iterable[SteamTool], without: Path) -> list[InstalledBuild]:
     """The Proton builds among Steam's *tools*, the likeliest to be wanted first; none that lies below *without*."""
-    found = [
-        InstalledBuild(tool.name, "steam", tool.path, "steam", tool.require_tool_appid, tag=tool.name)
-        for tool in tools
-        if tool.is_proton and not tool.path.is_relative_to(without)
-    ]
+    found = [_steam_build(tool) for tool in tools if tool.is_proton and not tool.path.is_relative_to(without)]
     return sorted(found, key=_steam_order, reverse=True)
+
+
+def _steam_build(tool: SteamTool) -> InstalledBuild:
+    build = InstalledBuild(tool.name, "steam", tool.path, "steam", tool.require_tool_appid, tag=tool.name)
+    record = read_record(tool.path)
+    if record.get("place") != IN_STEAM:  # a copy of one of Integ's own has a record too, and is the player's
+        return build
+    size = record.get("size_bytes")
+    return replace(
+        build,
+        family=_text(record, "family") or "steam",
+        size_bytes=size if isinstance(size, int) else None,
+        arch=_text(record, "arch"),
+        placed_by_integ=True,
+    )
 
 
 def _steam_order(build: InstalledBuild) -> tuple[object, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from integ_runtime.proton.mirror import Catalogue
     from integ_runtime.proton.releases import Releases
     from integ_server.releases.feed import Archive, Feed
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    unverified: bool
+    point: bool
+    for_steam: bool
 
 
 class PublishedBuilds:
@@ -66,36 +74,39 @@ class PublishedBuilds:
         """What *wanted* asks for by a list that is asked for now; None when nothing of it is published."""
         return _among(await self.feed(wanted.family, refresh=True), wanted, report)
 
-    async def install(self, archive: Archive, tools: Path, *, unverified: bool, point: bool, report: Report) -> InstallOutcome:
+    async def install(
+        self, archive: Archive, tools: Path, *, unverified: bool, point: bool = True, for_steam: bool = False, report: Report
+    ) -> InstallOutcome:
         """
-        Put *archive* below *tools*, and `latest` onto it when *point*; see `proton.install.install`.
+        Put *archive* below *tools*, and `latest` onto it when *point*, or into Steam's folder; see `proton.install.install`.
 
         Raises:
             IntegrityError: It is not what was published, or nobody says what it should be and *unverified* is not set.
         """
+        options = _Options(unverified, point and not for_steam, for_steam)
         try:
-            return await self._install(archive, tools, unverified=unverified, point=point, report=report)
+            return await self._install(archive, tools, options, report)
         except IntegrityError:
             fresh = await self._changed_since(archive)  # a build is at times uploaded anew, and lists are kept for an hour
             if fresh is None:
                 raise
-        return await self._install(fresh, tools, unverified=unverified, point=point, report=report)
+        return await self._install(fresh, tools, options, report)
 
-    async def _install(self, archive: Archive, tools: Path, *, unverified: bool, point: bool, report: Report) -> InstallOutcome:
+    async def _install(self, archive: Archive, tools: Path, options: _Options, report: Report) -> InstallOutcome:
         from integ_runtime.downloads.throttle import open_door
         from integ_runtime.proton.install import Order, install
 
         checksum = None
         if not await asyncio.to_thread((tools / version_name(archive.tag, archive.arch) / "proton").is_file):
             checksum = await self._releases().checksum(archive)
-            if checksum is None and not unverified:
+            if checksum is None and not options.unverified:
                 raise IntegrityError(
                     f"nobody publishes a checksum of {archive.tag}",
                     hint=f"integ install-proton {archive.tag} --unverified takes it all the same",
                 )
-        order = Order(archive, get_family(archive.family), checksum)
+        order = Order(archive, get_family(archive.family), checksum, for_steam=options.for_steam)
         with open_door(self._settings) as door:
-            return await install(order, tools, door=door, report=report, copy=await self._copier(archive, report), point=point)
+            return await install(order, tools, door=door, report=report, copy=await self._copier(archive, report), point=options.point)
 
     async def _copier(self, archive: Archive, report: Report) -> Copy | None:
         """What brings the backend's copy of *archive*; None when it has none."""

@@ -14,12 +14,14 @@ from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, 
 from integ_runtime.proton.published import PublishedBuilds
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
+from integ_runtime.steam.tools import TOOLS_FOLDER
 from integ_server.contract.errors import BuildNotFoundError, UsageError
-from integ_server.releases.families import Wanted, get_family, parse_version, this_arch
+from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
     from integ_runtime.client.api import ApiClient
+    from integ_runtime.proton.in_steam import SteamInstall
     from integ_runtime.proton.install import InstallOutcome
     from integ_runtime.proton.verify import VerifyOutcome
 
@@ -106,7 +108,45 @@ class ProtonStore:
             return InstallOutcome(here.version, here.family, here.path, already_installed=True, bytes_fetched=0)
         report(Progress("resolve", message=version))
         archive = await self.published.get(wanted, version, report)
-        return await self.published.install(archive, self._tools, unverified=unverified, point=True, report=report)
+        return await self.published.install(archive, self._tools, unverified=unverified, report=report)
+
+    async def install_into_steam(
+        self,
+        version: str = "latest",
+        *,
+        family: str | None = None,
+        steam: str | None = None,
+        unverified: bool = False,
+        report: Report = unheard,
+    ) -> SteamInstall:
+        """
+        Install *version* where Steam looks for compatibility tools, unless it has one of that name; it offers it from its next start.
+
+        *steam* is the folder or the flavour of one of several Steams; without it the first one is taken, as the answer tells.
+
+        Raises:
+            NotFoundError: There is no Steam here.
+            UsageError: *steam* is none of those that are.
+        """
+        from integ_runtime.proton.in_steam import SteamInstall, find_there, get_root, names_of
+        from integ_runtime.proton.install import InstallOutcome
+
+        wanted = parse_version(version, family=family)
+        roots, tools = await asyncio.to_thread(lambda: (self._steam.roots(), self._steam.tools()))
+        root = get_root(roots, steam)
+        several = steam is None and len(roots) > 1
+        notice = f"Of {len(roots)} Steams that in {root.path} was taken: --steam-root names another." if several else ""
+        report(Progress("resolve", message=version))
+        there = find_there(tools, root, [version_name(tag, wanted.arch or this_arch()) for tag in wanted.tags])
+        if there is None:
+            archive = await self.published.get(wanted, version, report)
+            there = find_there(tools, root, names_of(archive))
+        if there is not None:
+            here = InstallOutcome(there.name, wanted.family.slug, there.path, already_installed=True, bytes_fetched=0)
+            return SteamInstall(here, notice)
+        folder = root.tools / TOOLS_FOLDER
+        done = await self.published.install(archive, folder, unverified=unverified, for_steam=True, report=report)
+        return SteamInstall(done, notice)
 
     async def use(self, version: str, *, game: str | None = None) -> UsedBuild:
         """
@@ -173,22 +213,30 @@ class ProtonStore:
         await self._choices.write(key, version)
         return self._tell is not None and not await self._tell(key, version)
 
-    async def remove(self, version: str, *, force: bool = False) -> InstalledBuild:
+    async def remove(self, version: str, *, force: bool = False, source: str | None = None) -> InstalledBuild:
         """
-        Remove one of Integ's own builds.
+        Remove a build that Integ installed, of its own or into Steam's folder; *source* says which of the two where there are both.
 
         Raises:
             BuildNotFoundError: It is not installed.
-            UsageError: It belongs to Steam.
-            WouldLoseDataError: A game is set to it or something runs from it, and *force* is not set.
+            UsageError: It belongs to Steam, or somebody else put it there.
+            WouldLoseDataError: A game is set to it, in Integ or in Steam, or something runs from it, and *force* is not set.
         """
-        build = await self._get(version)
-        if build.source != "integ":
+        build = await self._get(version, source)
+        if not build.placed_by_integ:
             raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
+        from integ_runtime.proton.in_steam import check_unused_by_steam
         from integ_runtime.proton.removal import remove
 
-        users = [] if force else (await self.choices()).get(build.version, [])
-        await remove(build.path, lambda: None if force else check_unused(build, users))
+        meant = await self.find(build.version)
+        users = (await self.choices()).get(build.version, []) if meant is not None and meant.path == build.path else []
+
+        def check() -> None:
+            if not force:
+                check_unused(build, users)
+                check_unused_by_steam(build, self._steam)
+
+        await remove(build.path, check)
         return build
 
     async def verify(self, version: str) -> VerifyOutcome:
@@ -202,7 +250,7 @@ class ProtonStore:
         from integ_runtime.proton.verify import verify
 
         build = await self._get(version)
-        if build.source != "integ":
+        if not build.placed_by_integ:
             raise UsageError(f"{build.version} belongs to Steam, which verifies it by itself", hint="in Steam: Library, Tools, Properties")
         return await in_background(lambda stop: verify(build.path, stop), name=f"verify {build.version}")
 
@@ -255,11 +303,11 @@ class ProtonStore:
         tag = wanted.choose(fitting)
         return fitting[tag] if tag is not None else None
 
-    async def find(self, version: str) -> InstalledBuild | None:
-        """The installed build that *version* names: as it is called, else as an alias; Integ's own come first."""
+    async def find(self, version: str, source: str | None = None) -> InstalledBuild | None:
+        """The installed build that *version* names: as it is called, else as an alias; Integ's own come before those of Steam's folders."""
 
         def search() -> InstalledBuild | None:
-            builds = self._installed()
+            builds = [build for build in self._installed() if source in {None, build.source}]
             name = version.strip().casefold()
             for build in builds:
                 if name in {build.version.casefold(), build.path.name.casefold()}:
@@ -268,7 +316,7 @@ class ProtonStore:
                 wanted = parse_version(version)
             except BuildNotFoundError:
                 return None
-            found = self._own(wanted)
+            found = self._own(wanted) if source != "steam" else None
             if found is None:
                 steams = {build.version: build for build in reversed(builds) if build.source == "steam"}
                 tag = wanted.choose(steams)
@@ -277,8 +325,8 @@ class ProtonStore:
 
         return await asyncio.to_thread(search)
 
-    async def _get(self, version: str) -> InstalledBuild:
-        build = await self.find(version)
+    async def _get(self, version: str, source: str | None = None) -> InstalledBuild:
+        build = await self.find(version, source)
         if build is None:
             raise _not_installed(version.strip())
         return build

@@ -66,6 +66,7 @@ def test_versions_come_from_the_disk(home: Path) -> None:
     assert values(["launch", "x", "--proton"], "GE") == ["GE-Proton9-1"]
     assert values(["install-proton"], "") == values(["proton", "update"], "") == ["ge", "umu", "cachyos", "latest", "GE-Proton9-1"]
     assert values(["proton", "prune", "--keep"], "") == []
+    assert values(["install-proton", "--to"], "") == values(["proton", "remove", "--from"], "") == ["steam"]
 
 
 def test_stop_offers_what_runs(home: Path) -> None:

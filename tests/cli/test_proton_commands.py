@@ -13,6 +13,7 @@ from tests.cli.terminal import on_a_terminal
 from tests.conftest_backends import BackendKind
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.proton.proton_home import fake_build
+from tests.runtime.steam.steam_home import SteamHome
 
 Valid = Callable[[Answer], dict[str, Any]]
 
@@ -81,3 +82,30 @@ def test_on_a_terminal_pruning_shows_what_would_go_and_asks(home: Path, answer: 
         assert terminal.end() == code
     assert "GE-Proton9-1" in shown and "GE-Proton9-2" not in shown
     assert {each.name for each in tools.iterdir() if not each.name.startswith(".")} == left
+
+
+def test_a_build_for_steam_is_installed_listed_and_removed(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid, home: Path
+) -> None:
+    missing = integ("install-proton", "ge-9.1", "--to", "steam", "--json")
+    assert (missing.code, missing.json["error"]) == (3, "NotFoundError")
+    valid(missing)
+    steam = SteamHome(home / ".local/share/Steam")
+    SteamHome(home / "snap/steam/common/.local/share/Steam")
+    done = integ("install-proton", "ge-9.1", "--to", "steam", "--json")
+    assert valid(done)["path"] == str(steam.root / "compatibilitytools.d/GE-Proton9-1")
+    several, restart = done.err.splitlines()
+    assert several.startswith(f"Of 2 Steams that in {steam.root} was taken: --steam-root")
+    assert restart == "Steam shows it after a restart."
+    again = integ("install-proton", "ge-9.1", "--to", "steam", "--steam-root", "native")
+    assert "was there already" in again.out and again.err == ""
+    listed = valid(integ("proton", "list", "--json"))["items"]
+    assert [(each["version"], each["family"]) for each in listed] == [("GE-Proton9-1", "ge")]
+    assert valid(integ("proton", "remove", "ge-9.1", "--from", "steam", "--yes", "--json")) == {"version": "GE-Proton9-1"}
+    assert valid(integ("proton", "list", "--json"))["items"] == []
+
+
+def test_which_steam_is_asked_only_for_steam(integ: Integ, home: Path) -> None:
+    told = integ("install-proton", "--steam-root", "snap")
+    assert told.code == 2
+    assert told.err.splitlines()[-1] == "hint: integ install-proton latest --to steam --steam-root snap"
