@@ -309,6 +309,7 @@ def _copy_art(images: tuple[Art, ...]) -> None:
         with contextlib.suppress(OSError, StorageError):
             target = Path(each.target)
             target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target)
             if not any(target.parent.glob(f"{target.stem}.*")):
                 _put(target, Path(each.source).read_bytes(), like=target)
 
