@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a sync and of a Proton install: the next run finishes, and everything is whole each time."""
+"""kill -9 in the middle of a sync, of a Proton install and of a removal: the next run finishes, and everything is whole each time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from integ_server.sandbox.world import make_world
 from tests.conftest_sandbox import RunningSandbox
 from tests.e2e.conftest import Player, sign_in
 from tests.e2e.killing import kill_often
+from tests.runtime.steam.steam_home import SteamHome
 
-FEW, MANY = 4, 50
+FEW, MANY, VERY_MANY = 4, 50, 100
 
 
 def seed() -> int:
@@ -76,6 +77,71 @@ def killed_installs(home: Path, sandbox: Any, tmp_path: Path, times: int) -> Non
     assert kills.between_writes >= times * 4 // 5
 
 
+def steam_tools(home: Path) -> Path:
+    return home / ".local/share/Steam/compatibilitytools.d"
+
+
+def seen_there(folder: Path) -> list[str]:
+    """What Steam, or a player, would find in *folder*."""
+    return sorted(each.name for each in folder.iterdir() if not each.name.startswith(".")) if folder.is_dir() else []
+
+
+def left_half_made(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir() if each.name.startswith(".") and each.name != ".integ.lock"]
+
+
+def killed_installs_into_steam(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
+    player = Player(home, sandbox.url)
+    SteamHome(home / ".local/share/Steam")
+    player.done("proton", "available")
+    template = tmp_path / "template"
+    shutil.copytree(home, template, symlinks=True)
+    sandbox.faults.on("feed.slow")
+    words = ["install-proton", "ge-9.1", "--to", "steam"]
+
+    def check(player: Player) -> None:
+        tools = steam_tools(player.home)
+        assert seen_there(tools) in ([], ["GE-Proton9-1"])
+        if seen_there(tools):
+            player.done("proton", "verify", "GE-Proton9-1")
+        player.done(*words)
+        player.done("proton", "verify", "GE-Proton9-1")
+        assert seen_there(tools) == ["GE-Proton9-1"]
+        # What a killed run left beside a build that it had finished goes with the next change.
+        player.done("proton", "remove", "GE-Proton9-1", "--yes")
+        assert seen_there(tools) == [] and [each for each in left_half_made(tools) if each.startswith(".integ-tmp")] == []
+
+    kills = kill_often(player, words, template, times, check, steam_tools, seed())
+    assert kills.between_writes >= times * 4 // 5
+
+
+def killed_removals(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
+    player = Player(home, sandbox.url)
+    for version in ("ge-9.2", "ge-9.1"):
+        player.done("install-proton", version)
+    tools = home / ".cache/integ/proton"
+    for number in range(4_000):  # so that it takes a while to go
+        (tools / "GE-Proton9-1/files/share" / f"more-{number}").touch()
+    template = tmp_path / "template"
+    shutil.copytree(home, template, symlinks=True)
+    words = ["proton", "remove", "GE-Proton9-1", "--yes"]
+
+    def check(player: Player) -> None:
+        player.done("proton", "verify", "GE-Proton9-2")
+        found = seen_there(tools)
+        assert found in (["GE-Proton9-1", "GE-Proton9-2", "latest"], ["GE-Proton9-1", "GE-Proton9-2"], ["GE-Proton9-2"])
+        if "GE-Proton9-1" in found:  # whole: all that was there still is
+            assert sum(1 for _ in (tools / "GE-Proton9-1/files/share").glob("more-*")) == 4_000
+            player.done(*words)
+        assert [each["version"] for each in player.done("proton", "list", "--json").data["items"]] == ["GE-Proton9-2"]
+        player.done("install-proton", "ge-9.1")  # sweeps up what was left of it
+        assert left_half_made(tools) == []
+        player.done("proton", "verify", "GE-Proton9-1")
+
+    kills = kill_often(player, words, template, times, check, lambda home: home / ".cache" / "integ" / "proton", seed())
+    assert kills.between_writes >= times * 4 // 5
+
+
 def version_folder(player: Player) -> str:
     return Path(player.done("proton", "list", "--json").data["items"][0]["path"]).name
 
@@ -102,3 +168,27 @@ def test_fifty_killed_syncs(home: Path, demo_sandbox: Any, tmp_path: Path) -> No
 @pytest.mark.timeout(3600)
 def test_fifty_killed_installs(home: Path, sandbox: Any, tmp_path: Path) -> None:
     killed_installs(home, sandbox, tmp_path, MANY)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_few_killed_installs_into_steam_leave_a_whole_build_or_none(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_installs_into_steam(home, sandbox, tmp_path, FEW)
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_few_killed_removals_leave_a_whole_build_or_none(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_removals(home, sandbox, tmp_path, FEW)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_a_hundred_killed_installs_into_steam(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_installs_into_steam(home, sandbox, tmp_path, VERY_MANY)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_a_hundred_killed_removals(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_removals(home, sandbox, tmp_path, VERY_MANY)
