@@ -46,8 +46,21 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "uninstall": Entry("installs:uninstall", "Remove an installed game; your saves stay", "game"),
         "import": Entry("installs:import_game", "Take over a game that is on the disk already", "game"),
         "launch": Entry("play:launch", "Start a game", "game"),
+        "options": Entry("play:options", "Show or set how a game is started here", "game"),
         "ps": Entry("running:ps", "List the games that run"),
         "stop": Entry("running:stop", "End a game that runs", "running"),
+        "prefix": Group(
+            "Wine prefixes: look into them, snapshots, remove",
+            ("integ prefix info disco-elysium", "integ prefix snapshot gog:1207658924 --note 'before the mods'"),
+            {
+                "info": Entry("prefix:info", "Show a game's prefix: size, build, snapshots", "game"),
+                "snapshot": Entry("prefix:snapshot", "Keep a copy of a prefix", "game"),
+                "snapshots": Entry("prefix:snapshots", "List the snapshots of a prefix", "game"),
+                "restore": Entry("prefix:restore", "Bring a snapshot back", "snapshot"),
+                "forget": Entry("prefix:forget", "Delete a snapshot", "snapshot"),
+                "remove": Entry("prefix:remove", "Delete a prefix; its snapshots stay", "game"),
+            },
+        ),
     },
     PROTON: {
         "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),

@@ -39,7 +39,8 @@ _FIXED = {
 _WITH_A_VALUE = {
     *_OPTION_VALUES,
     *("--filter", "--limit", "--language", "--dlc", "--branch", "--build", "--dir", "--path", "--exe", "--wrapper", "--env"),
-    *("--steam-id", "--account", "--user", "--keep"),
+    *("--steam-id", "--account", "--user", "--keep", "--note"),
+    *("--args", "--cwd", "--before", "--after"),
 }
 
 _ROOT_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
@@ -190,6 +191,8 @@ def _arguments(entry: Entry, path: list[str], rest: list[str], typed: str) -> li
     if typed.startswith("-"):
         return _fitting(_options(path), typed)
     given = [word for at, word in enumerate(rest) if not word.startswith("-") and (at == 0 or rest[at - 1] not in _WITH_A_VALUE)]
+    if given and entry.completes == "snapshot":
+        return _fitting(_snapshots(given[0]), typed) if len(given) == 1 else []
     if given and entry.completes not in {"provider"}:
         return []
     return _values(entry.completes, typed)
@@ -206,7 +209,7 @@ def _options(path: list[str]) -> list[Offer]:
 def _values(kind: str, typed: str) -> list[Offer]:
     if kind in _FIXED:
         return _fitting(((each, "") for each in _FIXED[kind]), typed)
-    if kind == "game":
+    if kind in {"game", "snapshot"}:
         return _games(typed)
     if kind == "running":
         return _fitting(_running(), typed)
@@ -247,6 +250,21 @@ def _running() -> list[Offer]:
     except OSError:
         return []
     return [(play.key, play.title) for folder in folders for play in playing(folder)]
+
+
+def _snapshots(game: str) -> list[Offer]:
+    """Those of the prefix of *game*, the newest first, by their folders alone."""
+    from integ_runtime.cache.rows import get_release
+    from integ_runtime.settings import read_settings
+    from integ_server.contract.errors import IntegError
+
+    try:
+        paths = read_settings().paths
+        folder = paths.game_dir(get_release(paths.cache_db, game).key) / "prefix-snapshots"
+        names = sorted((each.name for each in folder.iterdir() if not each.name.startswith(".")), reverse=True)
+    except (OSError, sqlite3.Error, IntegError):
+        return []
+    return [(name, "a snapshot") for name in names]
 
 
 def _builds() -> list[Offer]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from integ_runtime.launch.launcher import Launcher
     from integ_runtime.launch.umu_ids import UmuIds
     from integ_runtime.organising import Organising
+    from integ_runtime.prefix.prefixes import Prefixes
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.proton.upkeep import Upkeep
     from integ_runtime.session_store import SessionStore
@@ -166,6 +167,12 @@ class Runtime:
         from integ_runtime.launch.launcher import Launcher
 
         return Launcher(self.settings, self.installed, self.proton, self.steam, self.library)
+
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        from integ_runtime.prefix.prefixes import Prefixes
+
+        return Prefixes(self.installed)
 
     async def sync(self, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard) -> SyncOutcome:
         """Pull the libraries and wait; see `syncing.run_sync`. Failures of single accounts stand in the outcome."""

@@ -1,4 +1,4 @@
-"""launch: a game from the command line, with the game's own exit code."""
+"""launch, options: a game from the command line, with the game's own exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def launch(
 ) -> None:
     """Start a game and wait for its end; exits with the game's own code."""
     out = output()
-    variables = _variables(env or [])
+    variables = variables_of(env or [])
     settings = session.light_settings(out)
     release = session.get_release(out, settings, game)
 
@@ -49,15 +49,24 @@ def launch(
             return plan.as_dict(), 0
         outcome = await runtime.launcher.run(plan, attach=not out.as_json)
         await runtime.refresh_local()
-        told = {"key": release.key, "exit_code": outcome.exit_code, "seconds": outcome.seconds, "log_path": outcome.log_path}
+        told = {
+            "key": release.key,
+            "exit_code": outcome.exit_code,
+            "seconds": outcome.seconds,
+            "log_path": outcome.log_path,
+            "after_code": outcome.after_code,
+        }
         return told, outcome.exit_code
 
     data, code = session.run(out, work, settings)
     if dry_run:
         shown = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in data["env"].items()), shlex.join(data["argv"])])
-        out.result("launch", data, f"cd {shlex.quote(str(data['cwd']))}", shown)
+        around = [shlex.join(data[each]) for each in ("before", "after")]
+        out.result("launch", data, f"cd {shlex.quote(str(data['cwd']))}", around[0], shown, around[1])
         return
     out.result("launch", data)
+    if data["after_code"]:
+        out.warn(f"the command after it ended with {data['after_code']}")
     out.note(f"{release.title} ran for {duration(data['seconds'])}" + (f" and exited with {code}." if code else "."))
     if code and data["log_path"]:
         out.note(f"Its log: {data['log_path']}")
@@ -65,7 +74,69 @@ def launch(
         raise typer.Exit(code)
 
 
-def _variables(given: list[str]) -> dict[str, str]:
+@command(
+    "integ options disco-elysium",
+    "integ options disco-elysium --wrapper gamemoderun --env DXVK_HUD=fps",
+    "integ options gog:1207658924 --args 'MANGOHUD=1 gamescope -f -- %command% -windowed' --before 'pactl set-sink-mute 0 0'",
+)
+def options(
+    *,
+    game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")],
+    wrapper: Annotated[list[str] | None, Option(help="Start it through this program; may be given more than once", metavar="W")] = None,
+    env: Annotated[list[str] | None, Option(help="Set a variable; may be given more than once", metavar="K=V")] = None,
+    args: Annotated[str | None, Option(help="Launch options as Steam takes them, %command% and all", metavar="TEXT")] = None,
+    cwd: Annotated[str | None, Option(help="The folder it is started in", metavar="DIR")] = None,
+    before: Annotated[str | None, Option(help="Run this first; when it fails, the game is not started", metavar="CMD")] = None,
+    after: Annotated[str | None, Option(help="Run this once the game has ended, however it did", metavar="CMD")] = None,
+    off: Annotated[bool, Option("--off", help="Forget all of it")] = False,
+) -> None:
+    """
+    Show or set how a game is started on this machine. What is given takes the place of what was kept; an empty text takes it away.
+    """
+    from integ_runtime.launch.options import GameOptions
+
+    out = output()
+    settings = session.light_settings(out)
+    release = session.get_release(out, settings, game)
+    given = {"wrappers": wrapper, "env": env, "arguments": args, "cwd": cwd, "before": before, "after": after}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if off and wanted:
+        raise UsageError("--off stands alone: it forgets all options", hint=f"integ options {release.key} --off")
+
+    async def work(runtime: Runtime) -> GameOptions:
+        if off:
+            runtime.launcher.keep_options(release.key, GameOptions())
+        return runtime.launcher.change_options(release.key, _checked(wanted)) if wanted else runtime.launcher.options(release.key)
+
+    kept = session.run(out, work, settings)
+    data = {"key": release.key, **kept.as_dict()}
+    texts = {
+        name: shlex.join(f"{key}={each}" for key, each in value.items()) if name == "env" else value
+        for name, value in kept.as_dict().items()
+    }
+    texts["wrappers"] = ", ".join(kept.wrappers)
+    out.result("options", data, out.rows(("OPTION", "VALUE"), [(name, text) for name, text in texts.items() if text]))
+    if kept == GameOptions():
+        out.note(f"{release.title} has no options of its own on this machine.")
+
+
+def _checked(wanted: dict[str, Any]) -> dict[str, Any]:
+    """What was typed, as it is kept: empty texts dropped, variables taken apart, the folder absolute."""
+    from pathlib import Path
+
+    if "wrappers" in wanted:
+        wanted["wrappers"] = tuple(each for each in wanted["wrappers"] if each.strip())
+    if "env" in wanted:
+        wanted["env"] = variables_of([each for each in wanted["env"] if each])
+    if wanted.get("cwd"):
+        folder = Path(wanted["cwd"]).expanduser().absolute()
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder", hint="--cwd names a folder that is there")
+        wanted["cwd"] = str(folder)
+    return wanted
+
+
+def variables_of(given: list[str]) -> dict[str, str]:
     found = {}
     for each in given:
         name, equals, value = each.partition("=")

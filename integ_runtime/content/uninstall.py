@@ -13,9 +13,11 @@ from integ_runtime.content.ledger import LEDGER, Ledger, Root, drop_ledger
 from integ_runtime.content.trash import Trash
 from integ_runtime.content.tree import Tree
 from integ_runtime.downloads.fetch import storage_errors
+from integ_runtime.prefix.snapshots import SNAPSHOTS, sweep
+from integ_runtime.prefix.swapping import JOURNAL
 from integ_server.contract.errors import StorageError
 
-_PURGED = ("left.json", "prefix", "prefix.json", "prefix-copies", "saves", "support")
+_PURGED = ("left.json", JOURNAL, "prefix", "prefix.json", SNAPSHOTS, "saves", "support")
 """What of a game's own folder goes with --purge; its play record stays, since it can't be had again."""
 
 
@@ -69,6 +71,7 @@ def remove_game(game: InstalledGame, installed: InstalledGames, check: Callable[
 
 def purge_game(folder: Path) -> None:
     """Delete the prefix, the saves and what else Integ keeps for a game."""
+    sweep(folder)
     for name in _PURGED:
         place = folder / name
         with storage_errors(place):

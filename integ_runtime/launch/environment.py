@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 RESERVED = frozenset({"STEAM_COMPAT_DATA_PATH", "WINEPREFIX", "PROTONPATH", "GAMEID"})
@@ -72,6 +72,20 @@ def is_secret(name: str) -> bool:
 def shown(env: Mapping[str, str]) -> dict[str, str]:
     """*env* for a log or a screen."""
     return {name: "***" if is_secret(name) else value for name, value in sorted(env.items())}
+
+
+def masked(argv: Sequence[str]) -> list[str]:
+    """Words such as `--password=x` and `--env=MY_TOKEN=x` without what stands behind the sign."""
+    said = []
+    for word in argv:
+        name, sign, value = word.rpartition("=") if word.startswith("--env=") and word.count("=") == 2 else word.partition("=")
+        said.append(f"{name}=***" if sign and value and is_secret(name) else word)
+    return said
+
+
+def for_commands(environ: Mapping[str, str]) -> dict[str, str]:
+    """*environ* for what the player wants run around a game: no secret is handed to it."""
+    return {name: value for name, value in environ.items() if not is_secret(name)}
 
 
 def _without_venv(path: str, environ: Mapping[str, str]) -> str:

@@ -8,19 +8,34 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
+from integ_runtime.downloads.background import in_background
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch import prefix as prefixes
+from integ_runtime.launch.desktop import has_session_bus
 from integ_runtime.launch.environment import clean
-from integ_runtime.launch.options import arguments_of
-from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows, split_wrapper
+from integ_runtime.launch.flatpak import INFO, on_the_host
+from integ_runtime.launch.options import (
+    GameOptions,
+    arguments_of,
+    changed,
+    merged_wrappers,
+    read_options,
+    split_words,
+    steam_words,
+    write_options,
+)
+from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows
 from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
 from integ_runtime.launch.umu_ids import read_id
+from integ_runtime.launch.wrappers import split_wrappers
+from integ_runtime.prefix.versions import Used
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.tools import is_executable, read_tool
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
@@ -43,6 +58,8 @@ class Launcher:
         library: LibraryCache | None = None,
         *,
         environ: Mapping[str, str] = os.environ,
+        flatpak_info: Path = INFO,
+        host_root: Path = Path("/run/host"),
     ) -> None:
         self._settings = settings
         self._installed = installed
@@ -50,6 +67,8 @@ class Launcher:
         self._steam = steam
         self._library = library
         self._environ = environ
+        self._flatpak_info = flatpak_info
+        self._host_root = host_root
 
     async def plan(
         self,
@@ -68,10 +87,50 @@ class Launcher:
             LaunchError: It can't be started as things stand; among that, that it needs a Proton version that is not here.
         """
         check_key(key)
+        kept = await asyncio.to_thread(read_options, self._installed.folder(key), key)
         wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
-        words, notes = (args, ()) if args else arguments_of(wishes.launch_options)
-        plan = await self._plan(key, asked=proton, required=wishes.required_proton, wrappers=wrappers, env=env, args=words)
-        return replace(plan, notes=(*notes, *plan.notes))
+        own_env, own_wrappers, own_words = steam_words(kept.arguments)
+        notes: tuple[str, ...] = ()
+        if args:
+            words = list(args)
+        elif kept.arguments:
+            words = own_words
+        else:
+            words, notes = arguments_of(wishes.launch_options, key)
+        plan = await self._plan(
+            key,
+            asked=proton,
+            required=wishes.required_proton,
+            wrappers=merged_wrappers([*kept.wrappers, *own_wrappers], wrappers),
+            env={**kept.env, **own_env, **(env or {})},
+            args=words,
+            cwd=kept.cwd,
+        )
+        plan = replace(plan, notes=(*notes, *plan.notes))
+        if plan.runner == "steam":
+            return plan
+        return await asyncio.to_thread(self._with_commands, plan, kept)
+
+    def options(self, key: str) -> GameOptions:
+        """
+        How *key* is started on this machine, as the player set it.
+
+        Raises:
+            UsageError: Steam starts it.
+        """
+        if key.startswith("steam:"):
+            raise UsageError(f"Steam starts {key}", hint="set its launch options in Steam, in the game's properties")
+        return read_options(self._installed.folder(key), key)
+
+    def keep_options(self, key: str, options: GameOptions) -> None:
+        """Keep *options* for *key* from now on; empty ones are forgotten."""
+        write_options(self._installed.folder(key), options)
+
+    def change_options(self, key: str, wanted: Mapping[str, Any]) -> GameOptions:
+        """The options of *key* with *wanted* in them, kept from now on; see `options.changed` for what it raises."""
+        new = changed(self.options(key), wanted)
+        self.keep_options(key, new)
+        return new
 
     async def _plan(
         self,
@@ -80,12 +139,17 @@ class Launcher:
         asked: str | None,
         required: str | None,
         wrappers: Sequence[str],
-        env: Mapping[str, str] | None,
+        env: Mapping[str, str],
         args: Sequence[str],
+        cwd: str,
     ) -> LaunchPlan:
         if key.startswith("steam:"):
-            return await asyncio.to_thread(self._plan_steam, key, args)
+            plan = await asyncio.to_thread(self._plan_steam, key, args)
+            left_out = f"wrappers and variables are left out: Steam starts {plan.title}, and has launch options of its own"
+            return replace(plan, notes=(left_out,)) if wrappers or env else plan
         game = await asyncio.to_thread(self._installed.get, key)
+        if cwd:
+            game = replace(game, working_dir=Path(cwd))
         await asyncio.to_thread(_check_program, game)
         if game.platform == "linux":
             machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
@@ -98,11 +162,13 @@ class Launcher:
         tool = await asyncio.to_thread(read_tool, build.path)
         if tool is None:
             raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
-        return plan_windows(
+        prefix = prefixes.prefix_of(self._installed.folder(key))
+        back = await asyncio.to_thread(prefixes.step_back, prefix, Used(build.version, build.family))
+        plan = plan_windows(
             game,
             BuildTool(build.version, tool),
             machine,
-            prefix=prefixes.prefix_of(self._installed.folder(key)),
+            prefix=prefix,
             runner=self._settings.runner,
             wrappers=wrappers,
             env=env,
@@ -111,6 +177,7 @@ class Launcher:
             wineserver=await asyncio.to_thread(_wineserver, build.path),
             umu_id=await asyncio.to_thread(read_id, self._installed.folder(key)),
         )
+        return replace(plan, notes=(*plan.notes, back)) if back else plan
 
     async def run(
         self,
@@ -125,12 +192,8 @@ class Launcher:
             return await self._run_steam(plan)
         folder = self._installed.folder(plan.key)
         if plan.prefix is not None:
-            await asyncio.to_thread(prefixes.prepare, plan.prefix)
-            if plan.proton:
-                build = await self._proton.build_for(plan.key, asked=plan.proton)
-                with play_lock(folder):  # nobody copies or changes a prefix that is in use
-                    await asyncio.to_thread(prefixes.note_build, plan.prefix, prefixes.Used(build.version, build.family))
-                await self._proton.mark_used(build)
+            with play_lock(folder):  # nobody copies or changes a prefix that is in use
+                await self.make_ready(plan)
             await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
         return await run_game(
             plan,
@@ -140,6 +203,20 @@ class Launcher:
             on_started=on_started,
             stop_when_asked=stop_when_asked,
         )
+
+    async def make_ready(self, plan: LaunchPlan) -> None:
+        """
+        Let what *plan* names find its prefix as it needs it, with a snapshot where it is a step back; for the holder of the play lock.
+
+        Raises:
+            BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
+        """
+        assert plan.prefix is not None
+        await asyncio.to_thread(prefixes.prepare, plan.prefix)
+        if plan.proton:
+            build = await self._proton.build_for(plan.key, asked=plan.proton)
+            await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
+            await self._proton.mark_used(build)
 
     def running(self) -> list[Playing]:
         """Every play that goes on, started by whichever Integ."""
@@ -166,20 +243,50 @@ class Launcher:
     def _log_dir(self, key: str) -> Path:
         return self._settings.paths.logs_dir / key.replace(":", "-", 1)
 
+    def _with_commands(self, plan: LaunchPlan, kept: GameOptions) -> LaunchPlan:
+        """*plan* with what is run before and after it, and handed to the host where we are inside Flatpak."""
+        inside = self._flatpak_info.exists()
+        before, after = (self._command(plan, each) for each in (kept.before, kept.after))
+        if before and not before[0]:
+            raise ProgramMissingError(f"what {plan.title} is to be started after is not here: {kept.before}", hint=_without(plan, "before"))
+        notes = plan.notes
+        if after and not after[0]:
+            notes, after = (*notes, f"{kept.after} is left out: it is not installed"), ()
+        plan = replace(plan, before=before, after=after, notes=notes)
+        return on_the_host(plan) if inside else plan
+
+    def _command(self, plan: LaunchPlan, text: str) -> tuple[str, ...]:
+        """*text* as words, the first of them a path, or empty when there is no such program."""
+        words = split_words(text)
+        return (str(self._which(words[0]) or ""), *words[1:]) if words else ()
+
+    def _which(self, program: str) -> Path | None:
+        """Where *program* is; from inside Flatpak, where the host has it."""
+        if not self._flatpak_info.exists():
+            found = shutil.which(program, path=clean(self._environ).get("PATH", os.defpath))
+            return Path(found) if found else None
+        if "/" in program:
+            return Path(program) if Path(program).exists() else None
+        folders = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/usr/games"))
+        return next((each / program for each in folders if (self._host_root / each.relative_to("/") / program).exists()), None)
+
+    def _has_session_bus(self) -> bool:
+        return self._flatpak_info.exists() or has_session_bus(self._environ)
+
     def _machine(self, wrappers: Sequence[str], *, windows: bool) -> Machine:
-        path = clean(self._environ).get("PATH", os.defpath)
-        umu = shutil.which("umu-run", path=path) if windows else None
-        programs = {words[0]: shutil.which(words[0], path=path) for words in map(split_wrapper, wrappers)}
+        umu = self._which("umu-run") if windows else None
+        programs = {words[0] for text in wrappers for words in split_wrappers(text)}
         roots = self._steam.roots() if windows else []
         return Machine(
             environ=self._environ,
             home=self._settings.paths.home,
             uid=os.geteuid(),
-            umu_run=Path(umu) if umu else None,
+            umu_run=umu,
             umu_runtimes=self._umu_runtimes() if umu else frozenset(),
             tools=tuple(self._steam.tools()) if windows else (),
             steam_root=roots[0].path if roots else None,
-            programs={name: Path(found) if found else None for name, found in programs.items()},
+            programs={name: self._which(name) for name in programs},
+            session_bus="gamemoderun" not in map(os.path.basename, programs) or self._has_session_bus(),
         )
 
     def _umu_runtimes(self) -> frozenset[str]:
@@ -226,6 +333,10 @@ def _wineserver(build: Path) -> Path | None:
     return next((each for each in found if is_executable(each)), None)
 
 
+def _without(plan: LaunchPlan, option: str) -> str:
+    return f"integ options {plan.key} --{option} ''"
+
+
 def _check_program(game: InstalledGame) -> None:
     """What can be told before anything is started: exit codes 126 and 127, as a shell would give them."""
     exe = game.executable
@@ -237,6 +348,8 @@ def _check_program(game: InstalledGame) -> None:
         )
     if not exe.exists():
         raise ProgramMissingError(f"{exe} is not there", hint=f"integ uninstall {game.key}, and install it again")
+    if game.working_dir is not None and not game.working_dir.is_dir():
+        raise ProgramMissingError(f"the working folder {game.working_dir} is not there", hint=f"integ options {game.key} --cwd DIR")
     if exe.is_dir():
         raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {shlex.quote(str(game.path))} --exe FILE")
     if game.platform == "linux" and not os.access(exe, os.X_OK):

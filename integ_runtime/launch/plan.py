@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from integ_runtime.content.installed import InstalledGame
-from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
-from integ_runtime.launch.environment import clean, is_reserved, shown
+from integ_runtime.errors import LaunchError
+from integ_runtime.launch.environment import clean, is_reserved, masked, shown
 from integ_runtime.launch.umu_ids import STORES, UNKNOWN
+from integ_runtime.launch.wrappers import sorted_wrappers
 from integ_runtime.steam.tools import SteamTool, find_runtime
 
 Runner = Literal["native", "umu", "runtime", "bare", "steam"]
@@ -22,8 +23,6 @@ UMU_RUNTIMES = {"1391110": "steamrt2", "1628350": "steamrt3", "4183110": "steamr
 """Folder below umu's own that holds a Steam runtime, by the runtime's app id."""
 _SHARED = ("/home", "/opt", "/media", "/mnt", "/run/media", "/srv", "/tmp", "/var/tmp")  # noqa: S108 - names, nothing is written there
 """What the container shows a game without being asked; the home folder comes to it."""
-_ORDER = {"systemd-run": 0, "gamescope": 1, "gamemoderun": 2, "mangohud": 3}
-_OPTIONAL = frozenset({"gamemoderun", "mangohud"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class Machine:
     steam_root: Path | None = None
     programs: Mapping[str, Path | None] = field(default_factory=dict)
     """Where each wrapper's program is; None when it is nowhere on PATH."""
+    session_bus: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,22 @@ class LaunchPlan:
     """What was asked for and is not done, one sentence each."""
     stop: tuple[str, ...] = ()
     """What asks Wine to end everything in the prefix."""
+    before: tuple[str, ...] = ()
+    """What the player wants run first; the game is not started when it fails."""
+    after: tuple[str, ...] = ()
+    """What the player wants run once the game has really ended, however it did."""
 
     def as_dict(self) -> dict[str, Any]:
         """As `launch --dry-run` prints it."""
         return {
-            "argv": list(self.argv),
+            "argv": masked(self.argv),
             "env": shown(self.env),
             "cwd": str(self.cwd),
             "runner": self.runner,
             "prefix": str(self.prefix) if self.prefix else None,
             "proton": self.proton,
+            "before": masked(self.before),
+            "after": masked(self.after),
         }
 
 
@@ -92,7 +98,7 @@ def plan_native(
 ) -> LaunchPlan:
     """Say how a Linux game would be started."""
     exe = _executable(game)
-    front, notes = _wrapped(wrappers, machine)
+    front, notes = sorted_wrappers(wrappers, machine.programs, machine.environ, session_bus=machine.session_bus)
     own, more = _own(env)
     return LaunchPlan(
         key=game.key,
@@ -164,7 +170,7 @@ def plan_windows(
         if outside:
             set_by_us["STEAM_COMPAT_MOUNTS"] = _joined(machine.environ.get("STEAM_COMPAT_MOUNTS", ""), outside)
         inner = [word for tool in reversed(chain) for word in tool.command(VERB)] + list(program)
-    front, notes = _wrapped(wrappers, machine)
+    front, notes = sorted_wrappers(wrappers, machine.programs, machine.environ, session_bus=machine.session_bus)
     own, more = _own(env)
     own = {**set_by_us, **own}
     return LaunchPlan(
@@ -210,47 +216,6 @@ def choose_runner(asked: str, build: BuildTool, machine: Machine) -> Runner:
         hint=f"steam steam://install/{needs}"
         + (", or: integ config set runner umu" if machine.umu_run and machine.uid else ", or: integ config set runner bare"),
     )
-
-
-def split_wrapper(text: str) -> list[str]:
-    """
-    A wrapper as words; the player's text is never given to a shell.
-
-    Raises:
-        LaunchError: Its quotes do not match, or it is empty.
-    """
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise LaunchError(f"the wrapper {text!r} can't be read: {error}", hint="quote it as a shell would need it") from error
-    if not words:
-        raise LaunchError("a wrapper is empty", hint="--wrapper mangohud")
-    return words
-
-
-def _wrapped(wrappers: Sequence[str], machine: Machine) -> tuple[list[str], list[str]]:
-    """Sorted into the order that works (compositor, then daemon, then overlay, then the player's own), with what was left out."""
-    notes: list[str] = []
-    found: list[tuple[int, list[str]]] = []
-    session = {machine.environ.get("XDG_CURRENT_DESKTOP"), machine.environ.get("XDG_SESSION_DESKTOP")}
-    for words in map(split_wrapper, wrappers):
-        name = Path(words[0]).name
-        if "gamescope" in session and name in {"gamescope", "mangohud"}:
-            notes.append(f"{name} is left out: this session is gamescope already")
-            continue
-        program = machine.programs.get(words[0])
-        if program is None:
-            if name in _OPTIONAL:
-                notes.append(f"{name} is left out: it is not installed")
-                continue
-            if "/" in words[0] and Path(words[0]).exists():
-                raise NotExecutableError(f"the wrapper {words[0]} can't be executed", hint=f"chmod +x {shlex.quote(words[0])}")
-            raise ProgramMissingError(f"the wrapper {words[0]} is not installed", hint="install it, or leave out --wrapper")
-        if name in {"gamescope", "systemd-run"} and words[-1] != "--":
-            words = [*words, "--"]
-        found.append((_ORDER.get(name, len(_ORDER) + 1), [str(program), *words[1:]]))
-    found.sort(key=lambda each: each[0])
-    return [word for _, words in found for word in words], notes
 
 
 def _own(env: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:

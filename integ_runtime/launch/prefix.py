@@ -1,22 +1,17 @@
-"""A game's Wine prefix: where it is, whether it can be used, and which build used it last."""
+"""A game's Wine prefix: where it is, whether it can be used, and that no older build gets at it unprepared."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import shutil
-import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from integ_runtime.content.installed import USED, write_whole
+from integ_runtime.prefix.swapping import JOURNAL
+from integ_runtime.prefix.versions import Used, is_step_back, last_build, noted_build, write_note
 from integ_server.contract.errors import StorageError
-from integ_server.releases.families import natural_order
 
-COPIES = "prefix-copies"
-KEPT_COPIES = 2
+if TYPE_CHECKING:
+    from integ_runtime.downloads.background import Stop
 
 
 def prefix_of(game_dir: Path) -> Path:
@@ -24,14 +19,23 @@ def prefix_of(game_dir: Path) -> Path:
     return game_dir / "prefix"
 
 
+def is_made(prefix: Path) -> bool:
+    """Whether Wine has ever got as far as writing its registry there."""
+    return (prefix / "pfx" / "system.reg").is_file()
+
+
 def prepare(prefix: Path) -> None:
     """
-    Make sure that Proton can work in *prefix*.
+    Make sure that Proton can work in *prefix*; a restore that was cut short is finished first. For the holder of the play lock.
 
     Raises:
         StorageError: It can't be made, belongs to somebody else, or its file system can't do what Wine needs.
     """
     try:
+        if (prefix.parent / JOURNAL).exists():
+            from integ_runtime.prefix.restoring import finish_restore
+
+            finish_restore(prefix.parent)
         prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
         owner = prefix.stat().st_uid
         if owner != os.geteuid():
@@ -44,57 +48,40 @@ def prepare(prefix: Path) -> None:
         raise StorageError(f"the prefix {prefix} can't be used: {error.strerror}", hint="it needs a file system with links") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
-    """The build that used a prefix last."""
-
-    version: str
-    family: str
-
-
-def last_build(prefix: Path) -> Used | None:
-    """None when no build of Integ's has used it."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        body = json.loads((prefix.parent / USED).read_text("utf-8"))
-        if isinstance(body, dict) and isinstance(body.get("proton"), str):
-            return Used(body["proton"], str(body.get("family", "")))
-    return None
+def step_back(prefix: Path, now: Used) -> str:
+    """The sentence that tells a player why a snapshot is taken before *now* gets at *prefix*; empty when none is."""
+    before = last_build(prefix)
+    if before is None or not (prefix / "pfx").exists() or not is_step_back(before, now):
+        return ""
+    return f"{before.version} has used this prefix, and {now.version} is older or of another family: a snapshot is kept before it starts"
 
 
-def note_build(prefix: Path, now: Used) -> None:
+def note_build(prefix: Path, now: Used, stop: Stop) -> None:
     """
-    Remember that *now* uses *prefix*; before an older build, or one of another family, gets at it, a copy of the prefix is kept.
-
-    Proton has a clean-up for going back, but only between Valve's own versions: a prefix that GE's or umu's builds are part of gets none.
+    Remember that *now* uses *prefix*, for the holder of the play lock; where that is a step back, a snapshot is taken before.
 
     Raises:
-        StorageError: There is no room for the copy, or the disk fails.
+        BusyError: Something still runs in the prefix, so that no snapshot of it would be whole.
+        StorageError: There is no room for the snapshot, or the disk fails.
     """
+    if step_back(prefix, now):
+        _keep(prefix, stop)
+    if noted_build(prefix.parent) != now:
+        write_note(prefix.parent, now)
+
+
+def _keep(prefix: Path, stop: Stop) -> None:
+    from integ_runtime.prefix.snapshots import Watch, sweep, take_snapshot
+    from integ_runtime.prefix.users import wait_until_quiet
+
     before = last_build(prefix)
-    if before == now:
-        return
-    goes_back = before is not None and (before.family != now.family or natural_order(now.version) < natural_order(before.version))
-    if before is not None and goes_back and (prefix / "pfx").exists():
-        keep_copy(prefix, before.version)
-    write_whole(prefix.parent / USED, json.dumps({"proton": now.version, "family": now.family}))
-
-
-def keep_copy(prefix: Path, version: str) -> Path:
-    """A copy of *prefix* as *version* left it; file systems that can share the blocks of both do."""
-    copies = prefix.parent / COPIES
-    copies.mkdir(mode=0o700, exist_ok=True)
-    for left in copies.glob(".*.tmp"):  # of a copy that was cut short; nobody else works on this prefix now
-        shutil.rmtree(left, ignore_errors=True)
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    work, target = copies / f".{stamp}.tmp", copies / f"{stamp} {version}"
-    done = subprocess.run(["cp", "-a", "--reflink=auto", "--", prefix, work], capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(work, ignore_errors=True)
+    wait_until_quiet(prefix, stop.check)
+    sweep(prefix.parent)
+    try:
+        take_snapshot(prefix.parent, "older-build", watch=Watch(stop.check))
+    except StorageError as error:
+        version = before.version if before else ""
         raise StorageError(
-            f"{version} has used this prefix, and no copy could be kept before an older build does: {done.stderr.strip()[-200:]}",
+            f"{version} has used this prefix, and no snapshot could be kept before another build does: {error.message}",
             hint=f"make room, or play on with --proton {version}",
-        )
-    work.rename(target)
-    for old in sorted(each for each in copies.iterdir() if not each.name.startswith("."))[:-KEPT_COPIES]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
+        ) from error

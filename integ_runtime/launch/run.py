@@ -21,7 +21,8 @@ from typing import Any
 
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
 from integ_runtime.launch import supervisor
-from integ_runtime.launch.environment import is_secret, shown
+from integ_runtime.launch.commands import AFTER_LIMIT_S, run_before, surroundings
+from integ_runtime.launch.environment import masked, shown
 from integ_runtime.launch.plan import LaunchPlan
 from integ_runtime.launch.playtime import JOURNALS, SESSIONS, close_stale, left_behind
 from integ_runtime.locks import lock_file
@@ -46,6 +47,8 @@ class LaunchOutcome:
     log_path: Path | None
     """None when the game had the terminal, or runs in Steam."""
     seconds: float
+    after_code: int | None = None
+    """How the command after it ended; None when there is none."""
 
 
 @contextlib.contextmanager
@@ -94,6 +97,8 @@ async def run_game(
         terminal = attach and _has_terminal()
         run_id = uuid.uuid4().hex
         log_path = None if attach else _open_log(log_dir, plan)
+        if plan.before:
+            await run_before(plan, log_path)
         env = {**plan.environ, "INTEG_RUN_ID": run_id}
         if terminal and "TERM" in os.environ:
             env.setdefault("TERM", os.environ["TERM"])
@@ -114,6 +119,7 @@ async def run_game(
             "log_header": log_path.stat().st_size if log_path else 0,
             "log_limit": LOG_LIMIT_BYTES,
             "stop": _asking_wine(plan),
+            "after": {"argv": list(plan.after), "env": surroundings(plan), "limit_s": AFTER_LIMIT_S} if plan.after else None,
             "held": [lock],
         }
         child, status = _start_supervisor(spec, log_path=log_path, terminal=terminal, lock=lock)
@@ -189,7 +195,7 @@ async def _wait(
                 if event["event"] == "started" and on_started is not None:
                     on_started(int(event["pid"]))
                 if event["event"] == "ended":
-                    outcome = LaunchOutcome(int(event["code"]), log_path, float(event["seconds"]))
+                    outcome = LaunchOutcome(int(event["code"]), log_path, float(event["seconds"]), event["after"])
             told_all = True
     finally:
         transport.close()
@@ -286,7 +292,7 @@ def _open_log(log_dir: Path, plan: LaunchPlan) -> Path:
 def _header(plan: LaunchPlan) -> str:
     facts = {
         "game": f"{plan.title} ({plan.key})",
-        "argv": json.dumps(_without_secrets(plan.argv)),
+        "argv": json.dumps(masked(plan.argv)),
         "cwd": str(plan.cwd),
         "runner": plan.runner,
         "proton": plan.proton or "-",
@@ -296,15 +302,6 @@ def _header(plan: LaunchPlan) -> str:
     lines = [f"# {name}: {value}" for name, value in facts.items()]
     lines += [f"# env {name}={value}" for name, value in shown(plan.env).items()]
     return "\n".join(lines) + "\n\n"
-
-
-def _without_secrets(argv: tuple[str, ...]) -> list[str]:
-    """Words such as `--password=x` without what stands behind the sign."""
-    said = []
-    for word in argv:
-        name, sign, _ = word.partition("=")
-        said.append(f"{name}=***" if sign and is_secret(name) else word)
-    return said
 
 
 def _has_terminal() -> bool:

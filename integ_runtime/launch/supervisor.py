@@ -81,8 +81,42 @@ class Supervisor:
             os.unlink(self._spec["journal"])
         except OSError:
             pass  # a full disk must not keep the exit code back
-        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f}' % (125 if self._code is None else self._code, seconds))
+        after = self._run_after()
+        told = b"null" if after is None else b"%d" % after
+        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f, "after": %b}' % (self._game_code(), seconds, told))
         return 0
+
+    def _game_code(self) -> int:
+        return 125 if self._code is None else self._code
+
+    def _run_after(self) -> int | None:
+        """Run what the player wants run once the game has ended; it is killed when it takes too long, or on SIGTERM."""
+        after = self._spec["after"]
+        if not after:
+            return None
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setsid()
+                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                os.dup2(2, 1)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+                os.chdir(self._spec["cwd"])
+                os.execvpe(after["argv"][0], after["argv"], {**after["env"], "INTEG_EXIT_CODE": str(self._game_code())})
+            finally:
+                os._exit(127)
+        until = time.monotonic() + after["limit_s"]
+        while True:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                return 128 - code if code < 0 else code
+            got = signal.sigtimedwait(WATCHED, POLL_S)
+            if time.monotonic() > until or (got is not None and got.si_signo == signal.SIGTERM):
+                try:
+                    os.killpg(child, signal.SIGKILL)
+                except OSError:
+                    pass  # it has not got its own session yet, or has ended: the next round sees
 
     def _start(self) -> int | None:
         """Start the program; the answer is the errno of what kept it from starting."""
@@ -108,7 +142,7 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
             os.chdir(self._spec["cwd"])
-            os.execve(self._spec["argv"][0], self._spec["argv"], self._spec["env"])
+            os.execvpe(self._spec["argv"][0], self._spec["argv"], self._spec["env"])
         except OSError as error:
             os.write(tell, str(error.errno or errno.EIO).encode())
         except (ValueError, UnicodeError):  # a NUL in an argument

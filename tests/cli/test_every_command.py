@@ -169,6 +169,16 @@ def test_a_game_from_plan_to_removal(integ: Integ, signed_in: RunningSandbox, va
     taken = valid(integ("import", "My Own Thing", "--path", str(program.parent), "--exe", "start.sh", "--json"))
     assert valid(integ("show", taken["key"], "--json"))["title"] == "My Own Thing"
     assert integ("launch", taken["key"]).code == 9
+    assert valid(integ("ps", "--json")) == valid(integ("stop", "--all", "--json")) == {"items": []}
+    valid(integ("stop", taken["key"], "--json"))
+    kept = valid(integ("options", taken["key"], "--env", "A=b c", "--after", "true", "--args", "-w", "--json"))
+    assert (kept["env"], kept["after"], kept["arguments"]) == ({"A": "b c"}, "true", "-w")
+    told = integ("options", taken["key"]).out
+    assert "'A=b c'" in told and "after" in told and "wrappers" not in told
+    assert valid(integ("options", taken["key"], "--env", "", "--json"))["env"] == {}
+    assert valid(integ("launch", taken["key"], "--json"))["after_code"] == 0
+    assert integ("options", taken["key"], "--off", "--args", "x").code == 2
+    assert valid(integ("options", taken["key"], "--off", "--json"))["after"] == ""
     told = integ("launch", taken["key"], "--dry-run", "--env", "WINEPREFIX=/elsewhere", "--wrapper", "mangohud")
     assert (told.code, "/elsewhere" in told.out) == (0, False)
     assert "warning: WINEPREFIX is set by Integ and can't be changed\n" in told.err

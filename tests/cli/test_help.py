@@ -53,7 +53,9 @@ def test_long_commands_tell_events(name: str) -> None:
     assert "--events" in {option for param in find_command([name]).params for option in param.opts}
 
 
-@pytest.mark.parametrize("path", [["logout"], ["uninstall"], ["proton", "remove"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [["logout"], ["uninstall"], ["proton", "remove"], ["prefix", "remove"], ["prefix", "forget"]], ids=" ".join
+)
 def test_what_destroys_takes_yes(path: list[str]) -> None:
     assert "--yes" in {option for param in find_command(path).params for option in param.opts}
 

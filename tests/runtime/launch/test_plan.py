@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from integ_runtime.content.installed import InstalledGame
-from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.errors import LaunchError, NotExecutableError
 from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import BuildTool, LaunchPlan, Machine, plan_native, plan_windows
 from integ_runtime.launch.run import run_game
@@ -131,33 +131,6 @@ def test_folders_that_the_container_does_not_show_are_named_to_it() -> None:
     assert "STEAM_COMPAT_MOUNTS" not in windows(on=on).env
 
 
-def test_wrappers_are_sorted_into_the_order_that_works() -> None:
-    found = {name: Path("/usr/bin") / name for name in ("gamescope", "mangohud", "gamemoderun", "nice")}
-    asked = ["nice -n 5", "mangohud", "gamescope -W 1280 -H 800", "gamemoderun"]
-    plan = plan_native(GAME, machine(programs=found), wrappers=asked)
-    assert plan.argv[:-2] == (
-        *("/usr/bin/gamescope", "-W", "1280", "-H", "800", "--"),
-        *("/usr/bin/gamemoderun", "/usr/bin/mangohud", "/usr/bin/nice", "-n", "5"),
-    )
-
-
-def test_in_the_deck_s_game_mode_there_is_no_second_gamescope() -> None:
-    on = machine(environ={"XDG_CURRENT_DESKTOP": "gamescope"}, programs={"gamescope": Path("/g"), "mangohud": Path("/m")})
-    plan = plan_native(GAME, on, wrappers=["gamescope --", "mangohud"])
-    assert plan.argv == (str(GAME.executable), "-w")
-    assert len(plan.notes) == 2
-
-
-def test_a_missing_overlay_costs_a_note_and_another_missing_wrapper_the_launch() -> None:
-    on = machine(programs={"mangohud": None, "strace": None})
-    assert "not installed" in plan_native(GAME, on, wrappers=["mangohud"]).notes[0]
-    with pytest.raises(ProgramMissingError, match="strace"):
-        plan_native(GAME, on, wrappers=["strace -f"])
-    for wrong in ("", "  ", "'open"):
-        with pytest.raises(LaunchError):
-            plan_native(GAME, on, wrappers=[wrong])
-
-
 def test_a_wrapper_that_is_there_but_no_program_is_told_as_a_shell_would(tmp_path: Path) -> None:
     here = tmp_path / "my wrapper"
     here.write_text("")
@@ -168,7 +141,7 @@ def test_a_wrapper_that_is_there_but_no_program_is_told_as_a_shell_would(tmp_pat
 
 def test_a_dry_run_shows_no_secret() -> None:
     shown = windows(on=machine(**UMU), env={"SOME_TOKEN": "hush"}).as_dict()
-    assert set(shown) == {"argv", "env", "cwd", "runner", "prefix", "proton"}
+    assert set(shown) == {"argv", "env", "cwd", "runner", "prefix", "proton", "before", "after"}
     assert "hush" not in json.dumps(shown)
     assert shown["proton"] == "GE-Proton9-27"
 
@@ -240,7 +213,7 @@ async def test_a_game_that_is_not_here_is_not_launched(home: Path) -> None:
         (
             "MANGOHUD=1 gamescope -f -- %command% -w",
             ["-w"],
-            "MANGOHUD=1 gamescope -f -- before %command% is left out: --wrapper and --env do that",
+            "MANGOHUD=1 gamescope -f -- before %command% is left out: integ options gog:1 --args does that, on this machine",
         ),
         ("%command% -w", ["-w"], ""),
         ("-name 'open", [], "its launch options are left out: they can't be read (no closing quotation)"),
@@ -248,7 +221,7 @@ async def test_a_game_that_is_not_here_is_not_launched(home: Path) -> None:
     ],
 )
 def test_launch_options_are_words_for_the_game_and_nothing_else(options: str | None, words: list[str], told: str) -> None:
-    found, notes = arguments_of(options)
+    found, notes = arguments_of(options, "gog:1")
     assert (found, "".join(notes)) == (words, told)
 
 
@@ -259,7 +232,7 @@ async def test_the_players_launch_options_are_used_unless_the_command_line_has_s
     plan = await stage.launcher.plan("gog:1")
     assert plan.argv == (str(game.executable), "-own", "-w", "a b")
     assert plan.as_dict()["argv"] == list(plan.argv)
-    assert plan.notes == ("DEBUG=1 before %command% is left out: --wrapper and --env do that",)
+    assert plan.notes == ("DEBUG=1 before %command% is left out: integ options gog:1 --args does that, on this machine",)
     plan = await stage.launcher.plan("gog:1", args=["-x"])
     assert (plan.argv, plan.notes) == ((str(game.executable), "-own", "-x"), ())
 

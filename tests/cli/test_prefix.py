@@ -1,0 +1,118 @@
+"""`integ prefix`: every document against its schema, what people read, what is asked before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integ_cli.completion import offered
+from integ_runtime.launch.run import play_lock
+from integ_runtime.prefix.versions import Used, write_note
+from tests.cli.conftest import Answer, Integ
+
+Valid = Callable[[Answer], dict[str, Any]]
+KEY = "gog:1200000001"
+
+
+@pytest.fixture
+def folder(home: Path, library: Path) -> Path:
+    """The folder of a game in the library that has a prefix."""
+    game_dir = home / ".local/share/integ/games" / KEY.replace(":", "-")
+    drive = game_dir / "prefix" / "pfx" / "drive_c"
+    drive.mkdir(parents=True)
+    (drive / "save.txt").write_text("first")
+    (game_dir / "prefix" / "version").write_text("GE-Proton10-1\n")
+    write_note(game_dir, Used("GE-Proton10-1", "ge"))
+    return game_dir
+
+
+def test_a_prefix_from_its_first_snapshot_to_its_end(integ: Integ, valid: Valid, folder: Path) -> None:
+    assert integ("prefix", "snapshots", KEY).err == f"No snapshot yet: integ prefix snapshot {KEY}\n"
+    taken = valid(integ("prefix", "snapshot", KEY, "--note", "before the mods", "--json"))
+    save = folder / "prefix" / "pfx" / "drive_c" / "save.txt"
+    save.write_text("second")
+    known = valid(integ("prefix", "info", KEY, "--json"))
+    assert (known["path"], known["exists"], known["running"]) == (f"{folder}/prefix", True, [])
+    assert (known["proton"], known["family"], known["version_text"]) == ("GE-Proton10-1", "ge", "GE-Proton10-1")
+    assert [each["id"] for each in known["snapshots"]] == [taken["id"]]
+    restored = valid(integ("prefix", "restore", KEY, "--json"))
+    assert restored["restored"]["id"] == taken["id"]
+    assert save.read_text() == "first"
+    listed = valid(integ("prefix", "snapshots", KEY, "--json"))["items"]
+    assert [(each["reason"], each["note"]) for each in listed] == [
+        ("asked", "before the mods"),
+        ("restore", f"before {taken['id']} was restored"),
+    ]
+    assert valid(integ("prefix", "restore", KEY, restored["kept"]["id"], "--json"))["kept"] is not None
+    assert save.read_text() == "second"
+    assert valid(integ("prefix", "forget", KEY, taken["id"], "--yes", "--json"))["id"] == taken["id"]
+    assert valid(integ("prefix", "remove", KEY, "--yes", "--json"))["purged"] is False
+    assert valid(integ("prefix", "info", KEY, "--json"))["exists"] is False
+    assert valid(integ("prefix", "restore", KEY, "--json"))["kept"] is None
+    assert valid(integ("prefix", "remove", KEY, "--purge", "--yes", "--json"))["bytes_freed"] > 0
+    assert valid(integ("prefix", "snapshots", KEY, "--json"))["items"] == []
+
+
+def test_people_read_sentences_and_a_table(integ: Integ, folder: Path) -> None:
+    told = integ("prefix", "snapshot", KEY, "--note", "loud\x1b[31m note")
+    assert told.code == 0
+    snapshot_id = told.out.split()[0]
+    shown = integ("prefix", "info", KEY).out
+    assert "GE-Proton10-1 (ge)" in shown
+    assert "Runs in it:" in shown and "nothing" in shown
+    assert f"{folder}/prefix" in shown
+    assert snapshot_id in shown and "loud[31m note" in shown
+    told = integ("prefix", "restore", KEY)
+    assert told.out.startswith(f"The prefix of Lantern Keep (GOG) is as it was in {snapshot_id}. What was there before is ")
+    assert "before" in integ("prefix", "snapshots", KEY).out
+
+
+def test_progress_is_told_as_events(integ: Integ, folder: Path) -> None:
+    import json
+
+    lines = [json.loads(line) for line in integ("prefix", "snapshot", KEY, "--events").out.splitlines()]
+    assert lines[0]["event"] == "progress" and lines[0]["stage"] == "copy"
+    assert lines[-1]["schema"] == "integ/prefix-snapshot@1"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["info", "nothing"], 3),
+        (["info", "steam:70001"], 2),
+        (["snapshot", "steam:70001"], 2),
+        (["restore", KEY], 3),
+        (["restore", KEY, "20200101T000000Z"], 3),
+        (["forget", KEY, "20200101T000000Z", "--yes"], 3),
+        (["forget", KEY, "20200101T000000Z"], 10),
+        (["remove", KEY], 10),
+        (["snapshot", "gog:1200000003"], 3),
+        (["remove", "gog:1200000003", "--yes"], 3),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_every_failure_is_a_document_with_a_hint(integ: Integ, valid: Valid, folder: Path, words: list[str], code: int) -> None:
+    told = integ("prefix", *words, "--json")
+    assert told.code == code, told.err
+    valid(told)
+    assert told.err.startswith("error: ") and "hint: " in told.err
+
+
+def test_while_the_game_runs_it_is_busy(integ: Integ, valid: Valid, folder: Path) -> None:
+    with play_lock(folder):
+        for words in (["snapshot", KEY], ["restore", KEY], ["remove", KEY, "--yes"]):
+            told = integ("prefix", *words, "--json")
+            assert (told.code, told.json["error"]) == (6, "BusyError")
+        assert integ("prefix", "info", KEY).code == 0
+
+
+def test_a_tab_offers_a_game_and_then_its_snapshots(integ: Integ, folder: Path) -> None:
+    taken = [integ("prefix", "snapshot", KEY).out.split()[0] for _ in range(2)]
+    assert [value for value, _ in offered(["prefix", "restore"], "gog:12")][:1] == [KEY]
+    assert [value for value, _ in offered(["prefix", "restore", KEY], "")] == taken[::-1]
+    assert [value for value, _ in offered(["prefix", "forget", "--yes", KEY], "2")] == taken[::-1]
+    assert offered(["prefix", "restore", KEY, taken[0]], "") == []
+    assert offered(["prefix", "restore", "nothing"], "") == []
