@@ -40,7 +40,7 @@ _WITH_A_VALUE = {
     *_OPTION_VALUES,
     *("--filter", "--limit", "--language", "--dlc", "--branch", "--build", "--dir", "--path", "--exe", "--wrapper", "--env"),
     *("--steam-id", "--account", "--user", "--keep", "--note"),
-    *("--args", "--cwd", "--before", "--after"),
+    *("--task", "--args", "--cwd", "--before", "--after"),
 }
 
 _ROOT_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")

@@ -33,6 +33,7 @@ def launch(
     proton: Annotated[str | None, Option(help="With this Proton version", metavar="V")] = None,
     wrapper: Annotated[list[str] | None, Option(help="Start it through this program; may be given more than once", metavar="W")] = None,
     env: Annotated[list[str] | None, Option(help="Set a variable; may be given more than once", metavar="K=V")] = None,
+    task: Annotated[str, Option(help="Its settings, its editor, ...: an entry of GOG's list", metavar="NAME", show_default=False)] = "",
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be run, run nothing")] = False,
 ) -> None:
     """Start a game and wait for its end; exits with the game's own code."""
@@ -42,7 +43,9 @@ def launch(
     release = session.get_release(out, settings, game)
 
     async def work(runtime: Runtime) -> tuple[dict[str, Any], int]:
-        plan = await runtime.launcher.plan(release.key, proton=proton, wrappers=wrapper or [], env=variables, args=arguments or [])
+        plan = await runtime.launcher.plan(
+            release.key, proton=proton, wrappers=wrapper or [], env=variables, args=arguments or [], task=task
+        )
         for note in plan.notes:
             out.warn(note)
         if dry_run:

@@ -29,6 +29,14 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """One entry of GOG's list: the game, its settings, its editor."""
+
+    name: str
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What a game's own files say of it; everything may be empty."""
 
@@ -44,6 +52,25 @@ def find_start(folder: Path, key: str) -> Start | None:
     if script.is_file() and not script.is_symlink():
         return Start("linux", script, working_dir=folder)
     return _primary_task(folder, _infos(folder, key))
+
+
+def find_tasks(folder: Path, key: str, platform: str) -> list[Task]:
+    """
+    All that GOG's list says can be started of the game in *folder*, in its order; hidden tasks and what leads out of it are left out.
+
+    `compatibilityFlags` are not read: they switch on parts of Windows that Wine does not have.
+    """
+    base = folder / "game" if platform == "linux" else folder
+    found: dict[str, Task] = {}
+    for info in _infos(base, key):
+        for task in _file_tasks(info):
+            start = None if task.get("isHidden") else _start_of(base, task)
+            if start is not None and platform == "linux":
+                start = _as_native(start)
+            if start is not None:
+                name = _text(task, "name") or start.executable.stem
+                found.setdefault(name.casefold(), Task(name, start))
+    return list(found.values())
 
 
 def describe(folder: Path, key: str) -> Description:
@@ -149,15 +176,26 @@ def split_arguments(text: str) -> tuple[str, ...]:
 
 def _primary_task(folder: Path, infos: list[dict[str, Any]]) -> Start | None:
     for info in infos:
-        told = info.get("playTasks")
-        listed = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
-        tasks = [each for each in listed if each.get("type", "FileTask") == "FileTask"]
+        tasks = _file_tasks(info)
         first = [each for each in tasks if each.get("isPrimary") is True]
         for task in first + [each for each in tasks if not each.get("isHidden") and each.get("category", "game") in {"game", "launcher"}]:
             start = _start_of(folder, task)
             if start is not None:
                 return start
     return None
+
+
+def _file_tasks(info: dict[str, Any]) -> list[dict[str, Any]]:
+    told = info.get("playTasks")
+    listed = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return [each for each in listed if each.get("type", "FileTask") == "FileTask"]
+
+
+def _as_native(start: Start) -> Start | None:
+    """A task of a Linux game, when it is something that Linux can start."""
+    if start.executable.suffix.lower() in _WINDOWS_ENDINGS or not os.access(start.executable, os.X_OK):
+        return None
+    return Start("linux", start.executable, start.arguments, start.working_dir)
 
 
 def _start_of(folder: Path, task: dict[str, Any]) -> Start | None:

@@ -33,6 +33,7 @@ from integ_runtime.launch.options import (
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows
 from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
+from integ_runtime.launch.tasks import with_own_emulator, with_task
 from integ_runtime.launch.umu_ids import read_id
 from integ_runtime.launch.wrappers import split_wrappers
 from integ_runtime.prefix.versions import Used
@@ -78,9 +79,11 @@ class Launcher:
         wrappers: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         args: Sequence[str] = (),
+        task: str = "",
     ) -> LaunchPlan:
         """
-        What would be run for *key*; nothing is touched. *args* count in place of the launch options that the player chose for it.
+        What would be run for *key*; nothing is touched. *args* count in place of the launch options that the player chose for it, *task*
+        names another thing of its than the game itself.
 
         Raises:
             NotFoundError: The game is not installed, or only half.
@@ -105,6 +108,7 @@ class Launcher:
             env={**kept.env, **own_env, **(env or {})},
             args=words,
             cwd=kept.cwd,
+            task=task,
         )
         plan = replace(plan, notes=(*notes, *plan.notes))
         if plan.runner == "steam":
@@ -142,15 +146,20 @@ class Launcher:
         env: Mapping[str, str],
         args: Sequence[str],
         cwd: str,
+        task: str,
     ) -> LaunchPlan:
         if key.startswith("steam:"):
             plan = await asyncio.to_thread(self._plan_steam, key, args)
-            left_out = f"wrappers and variables are left out: Steam starts {plan.title}, and has launch options of its own"
-            return replace(plan, notes=(left_out,)) if wrappers or env else plan
+            left_out = f"wrappers, variables and tasks are left out: Steam starts {plan.title}, and has launch options of its own"
+            return replace(plan, notes=(left_out,)) if wrappers or env or task else plan
         game = await asyncio.to_thread(self._installed.get, key)
+        if task:
+            game = await asyncio.to_thread(with_task, game, task)
         if cwd:
             game = replace(game, working_dir=Path(cwd))
         await asyncio.to_thread(_check_program, game)
+        if asked is None:  # who names a Proton version wants what the game brings
+            game = await asyncio.to_thread(with_own_emulator, game, self._which)
         if game.platform == "linux":
             machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
             return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
