@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from integ_runtime.cache.records import ReleaseRow
 from integ_runtime.progress import Progress, Report
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from integ_tui.parts import Games, Launcher, LaunchOutcome, Parts, SyncOutcome
 
 SYNC = "sync"
+LOOK_EVERY_S = 1.0
+"""Between two looks at a game that somebody else watches over."""
+T = TypeVar("T")
 
 
 class Actions:
@@ -40,6 +43,8 @@ class Actions:
         self._options = options or default_options
         self.last_log: tuple[str, Path] | None = None
         """Title and log of the game that failed last."""
+        self.here: set[str] = set()
+        """Keys of games that have the terminal, whose end is told by whoever gave it to them."""
 
     async def launcher(self) -> Launcher:
         """Made in a thread when it is first asked for, since what it imports is heavy."""
@@ -80,14 +85,38 @@ class Actions:
             report(Progress("running"))
             return await launcher.run(plan, attach=False, stop_when_asked=False)
 
+        return self._watch(release.key, title, title_id, work, lambda outcome: self.ended(title, outcome))
+
+    async def find_plays(self) -> None:
+        """Take in the games that run though this browser did not start them: it was left and came back, or somebody else did."""
+        launcher = await self.launcher()
+        for play in await asyncio.to_thread(launcher.running):
+            if play.key not in self.here and _play_name(play.key) not in self._activities:
+                row = await self._parts.library.find_title(play.key)
+                self._watch_other(play.key, clean(play.title), row.title_id if row else "")
+
+    def _watch_other(self, key: str, title: str, title_id: str) -> None:
+        async def work(report: Report) -> None:
+            report(Progress("running"))
+            launcher = await self.launcher()
+            while any(play.key == key for play in await asyncio.to_thread(launcher.running)):  # noqa: ASYNC110 - nobody tells us of its end
+                await asyncio.sleep(LOOK_EVERY_S)
+
+        def done(_: None) -> None:
+            self._changed()
+            self._told(f"{title} has ended.", title="Played")
+
+        self._watch(key, title, title_id, work, done)
+
+    def _watch(self, key: str, title: str, title_id: str, work: Callable[[Report], Awaitable[T]], done: Callable[[T], None]) -> bool:
         async def stop() -> None:
-            await (await self.launcher()).stop(release.key)
+            await (await self.launcher()).stop(key)
 
         return self._activities.start(
-            f"play-{release.key}",
+            _play_name(key),
             title,
             work,
-            done=lambda outcome: self.ended(title, outcome),
+            done=done,
             title_id=title_id,
             stop_question=f"Stop {title}? What it has not saved is lost.",
             stop=stop,
@@ -140,6 +169,10 @@ class Actions:
     def _uninstalled(self, title: str) -> None:
         self._changed()
         self._told(f"{title} is uninstalled; its saves and prefix are kept.", title="Uninstalled")
+
+
+def _play_name(key: str) -> str:
+    return f"play-{key}"
 
 
 def sync_words(accounts: Sequence[Mapping[str, Any]]) -> str:

@@ -249,6 +249,7 @@ class IntegApp(App[int]):
         if plan.runner != "native":
             self.tell(f"{title} is no native Linux game.\n→ p plays it, its output in a log", title="Not in a terminal", severity="warning")
             return
+        self.actions.here.add(release.key)
         with self.batch_update(), self.suspend():
             try:
                 outcome = await launcher.run(plan, attach=True)
@@ -257,6 +258,8 @@ class IntegApp(App[int]):
             except IntegError as error:
                 await _hold(f"\n{notice_for(error).message}\nEnter leads back to Integ.")
                 raise
+            finally:
+                self.actions.here.discard(release.key)
         self.refresh(layout=True)
         self.actions.ended(title, outcome)
 

@@ -102,7 +102,9 @@ class LibraryScreen(IntegScreen[None]):
         if self.shelf.counts["installed"] == len(self.shelf.entries):  # nothing but what this machine told by itself
             self._welcome()
         self.query_one(GameList).say_empty(NOTHING_YET)
+        self.look_at_plays()
         if self._watch_s:
+            self.set_interval(self._watch_s, self.look_at_plays)
             self.set_interval(self._watch_s, self.look)
             self.set_interval(30 * self._watch_s, self.reload)
 
@@ -137,6 +139,12 @@ class LibraryScreen(IntegScreen[None]):
             if stamp != self._stamp:
                 self._stamp = stamp
                 await self._read()
+
+    @work(exclusive=True, group="plays")
+    async def look_at_plays(self) -> None:
+        """See what runs that was started elsewhere."""
+        with self.telling_failures():
+            await self.integ.actions.find_plays()
 
     async def _read(self) -> None:
         rows = await self._parts.library.titles()

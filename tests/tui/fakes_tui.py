@@ -136,7 +136,7 @@ class FakeLibrary:
     async def find_title(self, game: str, /) -> TitleRow | None:
         if game in self.slow_details:
             await self.slow_details[game].wait()
-        return next((row for row in self.rows if row.title_id == game), None)
+        return next((row for row in self.rows if game in {row.title_id, *(each.key for each in row.releases)}), None)
 
     async def details(self, title_id: str, /) -> dict[str, Any]:
         return {**(SOME_DETAILS if title_id == "clockwork-harbour" else {}), "notes": self.notes}
@@ -410,8 +410,16 @@ class FakeOutcome:
     seconds: float = 754
 
 
+@dataclass(frozen=True)
+class FakePlay:
+    key: str
+    title: str = "Tea Time"
+
+
 @dataclass
 class FakeLauncher:
+    plays: list[FakePlay] = field(default_factory=list)
+    """What others started."""
     outcome: FakeOutcome = field(default_factory=FakeOutcome)
     fails: Exception | None = None
     runner: str = "native"
@@ -423,8 +431,12 @@ class FakeLauncher:
             raise self.fails
         return FakePlan(key, self.runner)
 
+    def running(self) -> list[FakePlay]:
+        return list(self.plays)
+
     async def stop(self, key: str, /) -> int:
         self.asked.append(("stop", key))
+        self.plays = [play for play in self.plays if play.key != key]
         if self.gate:
             self.gate.open()
         return 1

@@ -10,6 +10,7 @@ from textual.widgets import OptionList
 from integ_runtime.cache.records import TitleRow
 from integ_runtime.errors import LaunchError
 from integ_server.contract.errors import IntegrityError, StorageError
+from integ_tui import actions
 from integ_tui.app import IntegApp
 from integ_tui.screens.confirm import ChooseScreen, ConfirmScreen
 from integ_tui.screens.log import LogScreen, read_tail
@@ -19,6 +20,7 @@ from tests.tui.fakes_tui import (
     FakeLauncher,
     FakeLibrary,
     FakeOutcome,
+    FakePlay,
     FakeRuntime,
     Gate,
     app_with,
@@ -57,6 +59,28 @@ async def test_a_game_runs_and_its_end_is_told() -> None:
         await until(pilot, lambda: shown_toasts(app))
         assert shown_toasts(app) == ["Moss & Iron ended after 12 min."]
         assert "▶" not in screen_text(app)
+
+
+async def test_a_game_that_somebody_else_started_is_shown_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "LOOK_EVERY_S", 0.01)
+    launcher = FakeLauncher(plays=[FakePlay("gog:1400", "Moss & Iron"), FakePlay("local:kettle", "Kettle")])
+    app = app_with(FakeRuntime(launcher=launcher))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: len(app.activities) == 2)
+        cursor_on(app, "moss")
+        await until(pilot, lambda: "▶ Moss & Iron" in screen_text(app) and "▶ running" in screen_text(app))
+        await app.library_screen.integ.actions.find_plays()
+        assert len(app.activities) == 2, "what is watched already is not watched twice"
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ChooseScreen))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: shown_toasts(app))
+        assert launcher.asked == [("stop", "gog:1400")]
+        assert shown_toasts(app) == ["Moss & Iron has ended."]
+        await until(pilot, lambda: "▶ Moss" not in screen_text(app))
+        assert len(app.activities) == 1
 
 
 async def test_a_game_that_fails_shows_its_exit_code_and_offers_its_log(tmp_path: Path) -> None:
