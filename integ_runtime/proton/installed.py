@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from integ_runtime.proton.processor import can_run
 from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
 from integ_server.contract.errors import IntegrityError
 from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_safe_name, machine_of, natural_order, this_arch
@@ -46,8 +47,8 @@ class InstalledBuild:
 
     @property
     def runs_here(self) -> bool:
-        """Whether it is made for this kind of machine; one that nothing was written down of is."""
-        return not self.arch or machine_of(self.arch) == this_arch()
+        """Whether this machine can run it; one that nothing was written down of counts as if it could."""
+        return not self.arch or can_run(self.arch)
 
 
 def own_builds(tools: Path) -> list[InstalledBuild]:

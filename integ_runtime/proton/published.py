@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.progress import Progress, Report, unheard
+from integ_runtime.proton.processor import can_run
 from integ_runtime.settings import RuntimeSettings
-from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError
-from integ_server.releases.families import Family, Wanted, get_family, this_arch, version_name
+from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError
+from integ_server.releases.families import NEWER_X86, X86, Family, Wanted, get_family, this_arch, version_name
 
 if TYPE_CHECKING:
     from integ_runtime.client.api import ApiClient
@@ -56,7 +57,12 @@ class PublishedBuilds:
 
         Raises:
             BuildNotFoundError: Nothing of that name is published for the machine in question.
+            UsageError: It is for newer processors than this machine's.
         """
+        if wanted.arch in NEWER_X86 and this_arch() == X86 and not can_run(wanted.arch):
+            raise UsageError(
+                f"this machine's processor can't run builds for {wanted.arch}", hint=f"integ install-proton {typed.partition('@')[0]}"
+            )
         for refresh in (False, True):  # what is not in the kept list may have been published since
             feed = await self.feed(wanted.family, refresh=refresh)
             found = _among(feed, wanted, report)

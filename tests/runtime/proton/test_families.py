@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from integ_runtime.proton import processor
+from integ_runtime.proton.processor import can_run
 from integ_runtime.proton.store import ProtonStore
-from integ_server.contract.errors import BuildNotFoundError, IntegrityError
+from integ_runtime.settings import read_settings
+from integ_runtime.steam.library import SteamFiles
+from integ_server.contract.errors import BuildNotFoundError, IntegrityError, UsageError
 from integ_server.releases.families import ARM, X86, this_arch
 from tests.conftest_sandbox import RunningSandbox
+from tests.runtime.downloads.loopback import Outside
 from tests.runtime.proton.proton_home import fake_build, left_over, store_of
 
 pc = pytest.mark.skipif(this_arch() != X86, reason="these builds are for PCs")
@@ -140,3 +146,54 @@ async def test_latest_points_to_what_was_installed_last_of_whatever_family(store
     await store.install("ge-9.1")
     await store.install("umu")
     assert os.readlink(tools / "latest") == "UMU-Proton-9.0-4e"
+
+
+FLAGS = (
+    "fpu cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3",
+    "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave",
+    "avx512f avx512bw avx512cd avx512dq avx512vl",
+)
+
+
+@pc
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_a_processor_runs_the_builds_for_those_before_it_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    monkeypatch.undo()
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: {' '.join(FLAGS[:level])}\nbugs\t: spectre_v1\n\nprocessor\t: 1\n")
+    found = {arch for arch in (X86, "x86_64_v2", "x86_64_v3", "x86_64_v4", ARM) if can_run(arch, cpuinfo)}
+    assert found == {X86, *("x86_64_v2", "x86_64_v3", "x86_64_v4")[:level]}
+    assert not can_run("x86_64_v2", tmp_path / "nothing")
+
+
+@pc
+async def test_a_build_that_this_processor_can_not_run_is_refused_and_never_the_default(
+    store: ProtonStore, tools: Path, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.install("cachyos@x86_64_v3")
+    default = await store.default()
+    assert default is not None and default.arch == "x86_64_v3"
+    monkeypatch.setattr(processor, "_flags", lambda cpuinfo: frozenset({"sse2"}))
+    assert await store.default() is None
+    sandbox.requests.clear()
+    with pytest.raises(UsageError, match="processor") as told:
+        await store.install("cachyos-10.0-20250714@x86_64_v3")
+    assert told.value.hint == "integ install-proton cachyos-10.0-20250714"
+    assert list(sandbox.requests) == []
+
+
+@pc
+async def test_an_arm_build_is_never_taken_on_a_pc_though_it_is_all_there_is(home: Path, tools: Path) -> None:
+    address = "https://github.com/GloriousEggroll/proton-ge-custom/releases/download/GE-Proton11-6"
+    names = ["GE-Proton11-6-aarch64.sha512sum", "GE-Proton11-6-aarch64.tar.gz"]
+    assets = [{"id": at, "name": name, "size": 9, "browser_download_url": f"{address}/{name}"} for at, name in enumerate(names)]
+    with Outside().running() as outside:
+        path = "/api.github.com/repos/GloriousEggroll/proton-ge-custom/releases?per_page=100"
+        outside.files[path] = json.dumps([{"tag_name": "GE-Proton11-6", "assets": assets}]).encode()
+        store = ProtonStore(replace(read_settings({"HOME": str(home)}), upstream_url=outside.url), SteamFiles(home, {}))
+        for typed in ("latest", "ge-11.6", "ge-11"):
+            with pytest.raises(BuildNotFoundError, match="GE-Proton11-6 has no build for x86_64"):
+                await store.install(typed)
+        assert await store.available() == []
+        assert not [asked for asked in outside.asked if "aarch64" in asked.path]
+    assert not tools.exists()

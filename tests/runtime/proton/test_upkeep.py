@@ -76,6 +76,15 @@ async def test_a_default_that_was_an_older_one_stays_and_latest_too(upkeep: Upke
     assert await store.choice_for("steam:620") == "GE-Proton9-1"
 
 
+async def test_a_default_that_the_environment_has_the_say_of_is_not_written(
+    upkeep: Upkeep, home: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    monkeypatch.setenv("INTEG_DEFAULT_PROTON", "GE-Proton9-1")
+    (item,) = (await upkeep.update()).items
+    assert item.updated and not item.default_moved and default_of(home) == ""
+
+
 @pytest.mark.parametrize("chosen", ["latest", "ge-9"])
 async def test_a_default_that_names_no_one_build_moves_by_itself(
     upkeep: Upkeep, home: Path, tools: Path, store: ProtonStore, chosen: str

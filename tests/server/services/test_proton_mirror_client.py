@@ -68,6 +68,15 @@ async def test_the_catalogue_and_the_archive_come_from_the_backend(store: Proton
     assert list(sandbox.requests) == [], "the publisher was asked nothing at all"
 
 
+@pytest.mark.parametrize(("typed", "version"), [("umu", "UMU-Proton-9.0-4e"), ("cachyos", "cachyos-10.0-20250807-slr")])
+async def test_builds_of_every_family_are_found_in_the_backends_catalogue(
+    store: ProtonStore, sandbox: RunningSandbox, typed: str, version: str
+) -> None:
+    assert (await store.available(family=typed))[0].version == version
+    assert (await store.install(typed)).version == version
+    assert {seen.host for seen in sandbox.requests} == {"github.com", "release-assets.githubusercontent.com"}
+
+
 async def test_what_the_mirror_does_not_have_comes_from_the_publisher(store: ProtonStore, sandbox: RunningSandbox) -> None:
     assert (await store.install("ge-11.5")).version == "GE-Proton11-5"
     assert _archives_asked(sandbox) == [None]
