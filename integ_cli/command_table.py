@@ -50,10 +50,14 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
         "ps": Entry("running:ps", "List the games that run"),
         "stop": Entry("running:stop", "End a game that runs", "running"),
         "prefix": Group(
-            "Wine prefixes: look into them, snapshots, remove",
+            "Wine prefixes: make, look into, run in, snapshots, remove",
             ("integ prefix info disco-elysium", "integ prefix snapshot gog:1207658924 --note 'before the mods'"),
             {
+                "create": Entry("prefix_programs:create", "Make a game's prefix ready now", "game"),
                 "info": Entry("prefix:info", "Show a game's prefix: size, build, snapshots", "game"),
+                "open": Entry("prefix_programs:open_drive", "Print where its C: drive is, and show it", "game"),
+                "run": Entry("prefix_programs:run", "Run a program in it", "game"),
+                "winetricks": Entry("prefix_programs:winetricks", "Apply winetricks verbs to it", "game"),
                 "snapshot": Entry("prefix:snapshot", "Keep a copy of a prefix", "game"),
                 "snapshots": Entry("prefix:snapshots", "List the snapshots of a prefix", "game"),
                 "restore": Entry("prefix:restore", "Bring a snapshot back", "snapshot"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from integ_runtime.launch.umu_ids import UmuIds
     from integ_runtime.organising import Organising
     from integ_runtime.prefix.prefixes import Prefixes
+    from integ_runtime.prefix.programs import PrefixPrograms
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.proton.upkeep import Upkeep
     from integ_runtime.session_store import SessionStore
@@ -173,6 +174,12 @@ class Runtime:
         from integ_runtime.prefix.prefixes import Prefixes
 
         return Prefixes(self.installed)
+
+    @cached_property
+    def prefix_programs(self) -> PrefixPrograms:
+        from integ_runtime.prefix.programs import PrefixPrograms
+
+        return PrefixPrograms(self.installed, self.launcher)
 
     async def sync(self, providers: Sequence[str] = (), *, full: bool = False, report: Report = unheard) -> SyncOutcome:
         """Pull the libraries and wait; see `syncing.run_sync`. Failures of single accounts stand in the outcome."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
 from integ_runtime.downloads.background import in_background
-from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.errors import LaunchError, ProgramMissingError
 from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.desktop import has_session_bus
 from integ_runtime.launch.environment import clean
@@ -30,15 +29,16 @@ from integ_runtime.launch.options import (
     steam_words,
     write_options,
 )
-from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, plan_native, plan_windows
+from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, Tool, plan_native, plan_windows
 from integ_runtime.launch.playtime import Playing, playing
-from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game
+from integ_runtime.launch.preflight import check_program, find_wineserver
+from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game, run_tool
 from integ_runtime.launch.tasks import with_own_emulator, with_task
 from integ_runtime.launch.umu_ids import read_id
 from integ_runtime.launch.wrappers import split_wrappers
 from integ_runtime.prefix.versions import Used
 from integ_runtime.settings import RuntimeSettings
-from integ_runtime.steam.tools import is_executable, read_tool
+from integ_runtime.steam.tools import read_tool
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -157,34 +157,66 @@ class Launcher:
             game = await asyncio.to_thread(with_task, game, task)
         if cwd:
             game = replace(game, working_dir=Path(cwd))
-        await asyncio.to_thread(_check_program, game)
+        await asyncio.to_thread(check_program, game)
         if asked is None:  # who names a Proton version wants what the game brings
             game = await asyncio.to_thread(with_own_emulator, game, self._which)
         if game.platform == "linux":
             machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
             return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
+        return await self._plan_windows(game, asked=asked, required=required, wrappers=wrappers, env=env, args=args)
+
+    async def plan_tool(self, key: str, tool: Tool, *, proton: str | None = None, runner: str | None = None) -> LaunchPlan:
+        """
+        What would be run for *tool* in the prefix of *key*, with the build that the game would get; by *runner* instead of the player's.
+
+        Raises:
+            NotFoundError: The game is not installed.
+            UsageError: It is no Windows game.
+            LaunchError: It can't be run as things stand.
+        """
+        game = await asyncio.to_thread(self._installed.get, key)
+        if game.platform != "windows":
+            raise UsageError(f"{game.title} is a Linux game: it has no prefix", hint=f"integ launch {key}")
+        wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
+        kept = await asyncio.to_thread(read_options, self._installed.folder(key), key)
+        return await self._plan_windows(game, asked=proton, required=wishes.required_proton, env=kept.env, tool=tool, runner=runner)
+
+    async def _plan_windows(
+        self,
+        game: InstalledGame,
+        *,
+        asked: str | None,
+        required: str | None,
+        wrappers: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        args: Sequence[str] = (),
+        tool: Tool | None = None,
+        runner: str | None = None,
+    ) -> LaunchPlan:
+        key = game.key
         try:
             build = await self._proton.build_for(key, asked=asked, required=required)
         except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
             raise LaunchError(error.message, hint=error.hint) from error
         machine = await asyncio.to_thread(self._machine, wrappers, windows=True)
-        tool = await asyncio.to_thread(read_tool, build.path)
-        if tool is None:
+        manifest = await asyncio.to_thread(read_tool, build.path)
+        if manifest is None:
             raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
         prefix = prefixes.prefix_of(self._installed.folder(key))
         back = await asyncio.to_thread(prefixes.step_back, prefix, Used(build.version, build.family))
         plan = plan_windows(
             game,
-            BuildTool(build.version, tool),
+            BuildTool(build.version, manifest),
             machine,
             prefix=prefix,
-            runner=self._settings.runner,
+            runner=runner or self._settings.runner,
             wrappers=wrappers,
             env=env,
             args=args,
             log_dir=self._log_dir(key),
-            wineserver=await asyncio.to_thread(_wineserver, build.path),
+            wineserver=await asyncio.to_thread(find_wineserver, build.path),
             umu_id=await asyncio.to_thread(read_id, self._installed.folder(key)),
+            tool=tool,
         )
         return replace(plan, notes=(*plan.notes, back)) if back else plan
 
@@ -248,6 +280,18 @@ class Launcher:
         if key.startswith("steam:"):
             raise NotFoundError(f"{key} is not run by Integ", hint="end it in Steam, which runs it")
         return await stop_plays(self._installed.folder(key), key, tell=tell, within_s=within_s)
+
+    async def run_tool(self, plan: LaunchPlan, *, lock: int | None, attach: bool) -> LaunchOutcome:
+        """Start what `plan_tool` planned and wait for its end; see `run.run_tool`."""
+        if lock is not None:
+            await self.make_ready(plan)
+        if self._flatpak_info.exists():
+            plan = on_the_host(plan)
+        return await run_tool(plan, lock=lock, log_dir=self._log_dir(plan.key), attach=attach)
+
+    def find_program(self, name: str) -> Path | None:
+        """Where *name* is on the PATH that games get; umu-run only where it would work."""
+        return None if name == "umu-run" and os.geteuid() == 0 else self._which(name)
 
     def _log_dir(self, key: str) -> Path:
         return self._settings.paths.logs_dir / key.replace(":", "-", 1)
@@ -336,30 +380,5 @@ class Launcher:
         return LaunchOutcome(0, None, seconds)
 
 
-def _wineserver(build: Path) -> Path | None:
-    """The build's own, which ends all of a prefix when it is asked to; `dist` in old builds."""
-    found = (build / folder / "bin" / "wineserver" for folder in ("files", "dist"))
-    return next((each for each in found if is_executable(each)), None)
-
-
 def _without(plan: LaunchPlan, option: str) -> str:
     return f"integ options {plan.key} --{option} ''"
-
-
-def _check_program(game: InstalledGame) -> None:
-    """What can be told before anything is started: exit codes 126 and 127, as a shell would give them."""
-    exe = game.executable
-    if exe is None:
-        return  # the plan says so, with the hint that fits
-    if not game.path.is_dir():
-        raise ProgramMissingError(
-            f"the folder of {game.title} is gone: {game.path}", hint=f"bring its drive back, or integ uninstall {game.key}"
-        )
-    if not exe.exists():
-        raise ProgramMissingError(f"{exe} is not there", hint=f"integ uninstall {game.key}, and install it again")
-    if game.working_dir is not None and not game.working_dir.is_dir():
-        raise ProgramMissingError(f"the working folder {game.working_dir} is not there", hint=f"integ options {game.key} --cwd DIR")
-    if exe.is_dir():
-        raise UsageError(f"{exe} is a folder", hint=f"integ import {game.key} --path {shlex.quote(str(game.path))} --exe FILE")
-    if game.platform == "linux" and not os.access(exe, os.X_OK):
-        raise NotExecutableError(f"{exe} is not executable", hint=f"chmod +x {shlex.quote(str(exe))}")

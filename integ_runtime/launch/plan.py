@@ -52,6 +52,19 @@ class BuildTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Tool:
+    """What is run in a prefix in place of its game."""
+
+    words: tuple[str, ...]
+    verb: Literal["run", "runinprefix", "waitforexitandrun"]
+    """The last one waits for whatever runs in the prefix, so it is never for one in which something does."""
+    cwd: Path | None = None
+    """None: the game's own folder."""
+    umu_words: tuple[str, ...] | None = None
+    """What umu-run wants to hear, where that is a word of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     key: str
     title: str
@@ -125,30 +138,38 @@ def plan_windows(
     log_dir: Path | None = None,
     wineserver: Path | None = None,
     umu_id: str = UNKNOWN,
+    tool: Tool | None = None,
 ) -> LaunchPlan:
     """
     Say how a Windows game would be started with *build* in *prefix*, by the *runner* that the player set; *wineserver* is the build's own,
-    *umu_id* what umu calls the game.
+    *umu_id* what umu calls the game. With a *tool* that is run instead, without the game's arguments.
 
     Raises:
         LaunchError: What the chosen way needs is not here; the hint says how to get it.
     """
-    exe = _executable(game)
     way = choose_runner(runner, build, machine)
-    program = _program(exe)
+    if tool is None:
+        exe = _executable(game)
+        verb, program, cwd = VERB, (*program_words(exe), *game.arguments, *args), game.working_dir or exe.parent
+    else:
+        verb, program, cwd = tool.verb, tool.umu_words if tool.umu_words and way == "umu" else tool.words, tool.cwd or game.path
     store = game.key.partition(":")[0]
     set_by_us = {"STORE": store if store in STORES else "none"}
     if machine.environ.get("SteamVirtualGamepadInfo"):
         set_by_us["SteamVirtualGamepadInfo"] = ""  # of an outer Steam session; an older Wine would see its pads twice
     if log_dir is not None:
         set_by_us["PROTON_LOG_DIR"] = str(log_dir)
-    outside = [str(each) for each in (game.path, prefix, build.tool.path) if not _is_shared(each, machine.home)]
+    outside = [
+        str(each)
+        for each in dict.fromkeys((game.path, prefix, build.tool.path, *([tool.cwd] if tool and tool.cwd else [])))
+        if not _is_shared(each, machine.home)
+    ]
     if way == "umu":
         set_by_us |= {
             "PROTONPATH": str(build.tool.path),
             "WINEPREFIX": str(prefix),
             "GAMEID": umu_id,
-            "PROTON_VERB": VERB,
+            "PROTON_VERB": verb,
             "UMU_RUNTIME_UPDATE": "0",
             "STEAM_COMPAT_INSTALL_PATH": str(game.path),
         }
@@ -169,21 +190,21 @@ def plan_windows(
         }
         if outside:
             set_by_us["STEAM_COMPAT_MOUNTS"] = _joined(machine.environ.get("STEAM_COMPAT_MOUNTS", ""), outside)
-        inner = [word for tool in reversed(chain) for word in tool.command(VERB)] + list(program)
+        inner = [word for each in reversed(chain) for word in each.command(verb)] + list(program)
     front, notes = sorted_wrappers(wrappers, machine.programs, machine.environ, session_bus=machine.session_bus)
     own, more = _own(env)
     own = {**set_by_us, **own}
     return LaunchPlan(
         key=game.key,
         title=game.title,
-        argv=(*front, *inner, *game.arguments, *args),
+        argv=(*front, *inner),
         env=own,
         environ={**clean(machine.environ), **own},
-        cwd=game.working_dir or exe.parent,
+        cwd=cwd,
         runner=way,
         prefix=prefix,
         proton=build.version,
-        stop=(str(wineserver), "-k") if wineserver else (),
+        stop=(str(wineserver), "-k") if wineserver and verb != "runinprefix" else (),  # that would end the game beside it too
         notes=(*notes, *more),
     )
 
@@ -231,7 +252,8 @@ def _own(env: Mapping[str, str] | None) -> tuple[dict[str, str], list[str]]:
     return taken, notes
 
 
-def _program(exe: Path) -> tuple[str, ...]:
+def program_words(exe: Path) -> tuple[str, ...]:
+    """How Wine is asked to run the file *exe*."""
     if exe.suffix.lower() == ".msi":
         return "msiexec", "/i", "Z:" + str(exe).replace("/", "\\")
     return (str(exe),)

@@ -94,36 +94,69 @@ async def run_game(
         if orphans and plan.prefix is not None:
             raise BusyError(f"{plan.title} still runs (pid {orphans[0]}), left by a play that was cut short", hint=f"integ stop {plan.key}")
         close_stale(game_dir)
-        terminal = attach and _has_terminal()
-        run_id = uuid.uuid4().hex
         log_path = None if attach else _open_log(log_dir, plan)
         if plan.before:
             await run_before(plan, log_path)
-        env = {**plan.environ, "INTEG_RUN_ID": run_id}
-        if terminal and "TERM" in os.environ:
-            env.setdefault("TERM", os.environ["TERM"])
-        spec = {
-            "id": run_id,
-            "key": plan.key,
-            "title": plan.title,
-            "argv": list(plan.argv),
-            "env": env,
-            "cwd": str(plan.cwd),
-            "own_session": not terminal,
-            "sessions": str(game_dir / SESSIONS),
-            "journal": str(game_dir / JOURNALS / f"{run_id}.json"),
-            "proton": plan.proton,
-            "patience_s": patience_s,
-            "touch_s": TOUCH_S,
-            "log": str(log_path) if log_path else None,
-            "log_header": log_path.stat().st_size if log_path else 0,
-            "log_limit": LOG_LIMIT_BYTES,
-            "stop": _asking_wine(plan),
-            "after": {"argv": list(plan.after), "env": surroundings(plan), "limit_s": AFTER_LIMIT_S} if plan.after else None,
-            "held": [lock],
-        }
-        child, status = _start_supervisor(spec, log_path=log_path, terminal=terminal, lock=lock)
-    return await _wait(child, status, plan, log_path, terminal=terminal, on_started=on_started, stop_when_asked=stop_when_asked)
+        started = _start(plan, log_path, lock=lock, game_dir=game_dir, attach=attach, patience_s=patience_s)
+    return await _wait(started, plan, presses=3, on_started=on_started, stop_when_asked=stop_when_asked)
+
+
+async def run_tool(plan: LaunchPlan, *, lock: int | None, log_dir: Path, attach: bool) -> LaunchOutcome:
+    """
+    Start *plan*, something else than the game in its prefix, and wait for its end. It is no play: nothing of it is recorded.
+
+    *lock* is the play lock's descriptor, which is held on until the program has ended; None for a program beside a game that runs, which
+    keeps it. The first Ctrl-C ends the program.
+
+    Raises:
+        LaunchError: It could not be started.
+    """
+    log_path = None if attach else _open_log(log_dir, plan)
+    started = _start(plan, log_path, lock=lock, game_dir=None, attach=attach, patience_s=PATIENCE_S)
+    return await _wait(started, plan, presses=1, on_started=None, stop_when_asked=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    child: int
+    """The supervisor's pid."""
+    status: int
+    """On it the supervisor tells how the game goes."""
+    log_path: Path | None
+    terminal: bool
+
+
+def _start(
+    plan: LaunchPlan, log_path: Path | None, *, lock: int | None, game_dir: Path | None, attach: bool, patience_s: float
+) -> _Started:
+    """Without a *game_dir* no play is recorded."""
+    terminal = attach and _has_terminal()
+    run_id = uuid.uuid4().hex
+    env = {**plan.environ, "INTEG_RUN_ID": run_id}
+    if terminal and "TERM" in os.environ:
+        env.setdefault("TERM", os.environ["TERM"])
+    spec = {
+        "id": run_id,
+        "key": plan.key,
+        "title": plan.title,
+        "argv": list(plan.argv),
+        "env": env,
+        "cwd": str(plan.cwd),
+        "own_session": not terminal,
+        "sessions": str(game_dir / SESSIONS) if game_dir else "",
+        "journal": str(game_dir / JOURNALS / f"{run_id}.json") if game_dir else "",
+        "proton": plan.proton,
+        "patience_s": patience_s,
+        "touch_s": TOUCH_S,
+        "log": str(log_path) if log_path else None,
+        "log_header": log_path.stat().st_size if log_path else 0,
+        "log_limit": LOG_LIMIT_BYTES,
+        "stop": _asking_wine(plan),
+        "after": {"argv": list(plan.after), "env": surroundings(plan), "limit_s": AFTER_LIMIT_S} if plan.after else None,
+        "held": [] if lock is None else [lock],
+    }
+    child, status = _start_supervisor(spec, log_path=log_path, terminal=terminal)
+    return _Started(child, status, log_path, terminal)
 
 
 def _asking_wine(plan: LaunchPlan) -> dict[str, Any] | None:
@@ -133,14 +166,14 @@ def _asking_wine(plan: LaunchPlan) -> dict[str, Any] | None:
     return {"argv": list(plan.stop), "env": {**plan.environ, "WINEPREFIX": str(plan.prefix / "pfx")}}
 
 
-def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: bool, lock: int) -> tuple[int, int]:
+def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: bool) -> tuple[int, int]:
     """Its pid, and the descriptor on which it tells how the game goes. Its own file is run, so nothing of ours is imported."""
     spec_out, spec_in = os.pipe()
     status_out, status_in = os.pipe()
     streams: list[int] = []
     try:
         # Onto itself: the copy in the child alone loses its close-on-exec, so no other thread's child inherits it.
-        actions = [(os.POSIX_SPAWN_DUP2, each, each) for each in (spec_out, status_in, lock)]
+        actions = [(os.POSIX_SPAWN_DUP2, each, each) for each in (spec_out, status_in, *spec["held"])]
         if log_path is not None:
             streams = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)]
             actions += [(os.POSIX_SPAWN_DUP2, streams[0], 0), (os.POSIX_SPAWN_DUP2, streams[1], 1), (os.POSIX_SPAWN_DUP2, streams[1], 2)]
@@ -163,18 +196,17 @@ def _start_supervisor(spec: dict[str, Any], *, log_path: Path | None, terminal: 
 
 
 async def _wait(
-    child: int,
-    status: int,
+    started: _Started,
     plan: LaunchPlan,
-    log_path: Path | None,
     *,
-    terminal: bool,
+    presses: int,
     on_started: Callable[[int], None] | None,
     stop_when_asked: bool,
 ) -> LaunchOutcome:
+    child, log_path, terminal = started.child, started.log_path, started.terminal
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(status, "rb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(started.status, "rb", buffering=0)
     )
     looks = _terminal_looks() if terminal else None
     asked: set[int] = set()
@@ -186,7 +218,7 @@ async def _wait(
     outcome: LaunchOutcome | None = None
     told_all = False
     try:
-        with _signals(stop, terminal=terminal, wanted=stop_when_asked):
+        with _signals(stop, presses=presses if terminal else 0, wanted=stop_when_asked):
             while (line := await _next_line(reader, stop if stop_when_asked else None, asked)) is not None:
                 event = json.loads(line)
                 if event["event"] == "failed":
@@ -225,8 +257,8 @@ async def _next_line(reader: asyncio.StreamReader, stop: Callable[[], None] | No
 
 
 @contextlib.contextmanager
-def _signals(stop: Callable[[], None], *, terminal: bool, wanted: bool) -> Iterator[None]:
-    """SIGTERM stops the game. On a terminal Ctrl-C is the game's, which gets it from the kernel as we do; the third one stops it."""
+def _signals(stop: Callable[[], None], *, presses: int, wanted: bool) -> Iterator[None]:
+    """SIGTERM stops the game. On a terminal Ctrl-C is the game's, which gets it from the kernel as we do; the last of *presses* stops."""
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -236,10 +268,10 @@ def _signals(stop: Callable[[], None], *, terminal: bool, wanted: bool) -> Itera
     def interrupted() -> None:
         nonlocal pressed
         pressed += 1
-        if pressed >= 3:
+        if pressed >= presses:
             stop()
 
-    taken = {signal.SIGTERM: stop, **({signal.SIGINT: interrupted} if terminal else {})}
+    taken = {signal.SIGTERM: stop, **({signal.SIGINT: interrupted} if presses else {})}
     before = {number: signal.getsignal(number) for number in taken}
     for number, answer in taken.items():
         loop.add_signal_handler(number, answer)

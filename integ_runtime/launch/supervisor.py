@@ -66,6 +66,14 @@ class Supervisor:
         self._tell(b'{"event": "started", "pid": %d}' % self._child)
         self._watch()
         seconds = round(time.monotonic() - self._started, 3)
+        if self._spec["journal"]:
+            self._record(seconds)
+        after = self._run_after()
+        told = b"null" if after is None else b"%d" % after
+        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f, "after": %b}' % (self._game_code(), seconds, told))
+        return 0
+
+    def _record(self, seconds: float) -> None:
         try:
             append_line(
                 self._spec["sessions"],
@@ -81,10 +89,6 @@ class Supervisor:
             os.unlink(self._spec["journal"])
         except OSError:
             pass  # a full disk must not keep the exit code back
-        after = self._run_after()
-        told = b"null" if after is None else b"%d" % after
-        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f, "after": %b}' % (self._game_code(), seconds, told))
-        return 0
 
     def _game_code(self) -> int:
         return 125 if self._code is None else self._code
@@ -237,8 +241,8 @@ class Supervisor:
         if now - self._touched >= self._spec["touch_s"]:
             self._touched = now
             try:
-                os.utime(self._spec["journal"])
                 self._cut_log()
+                os.utime(self._spec["journal"])
             except OSError:
                 pass  # moved away by somebody: the game goes on
 
@@ -251,6 +255,10 @@ class Supervisor:
                 out.write(b"[what stood here was cut: the log had grown too long]\n")
 
     def _write_journal(self) -> None:
+        """For a play; what is none, such as a tool in a game's prefix, has no journal."""
+        file = self._spec["journal"]
+        if not file:
+            return
         import json
 
         body = {
@@ -265,7 +273,6 @@ class Supervisor:
             "game_pid": self._child,
             "proton": self._spec.get("proton"),
         }
-        file = self._spec["journal"]
         try:
             os.makedirs(os.path.dirname(file), exist_ok=True)
             with open(f"{file}.tmp", "w", encoding="ascii") as out:

@@ -186,10 +186,18 @@ class Prefixes:
         return await in_background(inside, name="prefix")
 
     def _folder(self, key: str) -> Path:
-        if key.startswith("steam:"):
-            game_id = key.partition(":")[2]
-            raise UsageError(f"the prefix of {key} is Steam's own, not Integ's", hint=f"protontricks {game_id} winecfg")
+        check_ours(key)
         return self._installed.folder(key)
+
+
+def check_ours(key: str) -> None:
+    """
+    Raises:
+        UsageError: The prefix of *key* is not Integ's.
+    """
+    if key.startswith("steam:"):
+        game_id = key.partition(":")[2]
+        raise UsageError(f"the prefix of {key} is Steam's own, not Integ's", hint=f"protontricks {game_id} winecfg")
 
 
 @contextmanager
@@ -201,14 +209,24 @@ def alone(folder: Path, check: Callable[[], None]) -> Iterator[int]:
         BusyError: The game, or anything else, runs in it.
     """
     with play_lock(folder, doing="it runs, or its prefix is being worked on") as lock:
-        orphans = left_behind(folder)
-        if orphans:
-            key = folder.name.replace("-", ":", 1)
-            raise BusyError(f"{key} still runs (pid {orphans[0]}), left by a play that was cut short", hint=f"integ stop {key}")
-        wait_until_quiet(prefix_of(folder), check)
-        finish_restore(folder)
-        sweep(folder)
+        settle(folder, check)
         yield lock
+
+
+def settle(folder: Path, check: Callable[[], None]) -> None:
+    """
+    Wait until nothing runs in the prefix, then finish or sweep away what a kill left half-done; for the holder of the play lock.
+
+    Raises:
+        BusyError: Something runs in it.
+    """
+    orphans = left_behind(folder)
+    if orphans:
+        key = folder.name.replace("-", ":", 1)
+        raise BusyError(f"{key} still runs (pid {orphans[0]}), left by a play that was cut short", hint=f"integ stop {key}")
+    wait_until_quiet(prefix_of(folder), check)
+    finish_restore(folder)
+    sweep(folder)
 
 
 def _no_prefix(key: str) -> NotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from integ_cli.completion import offered
 from integ_runtime.launch.run import play_lock
 from integ_runtime.prefix.versions import Used, write_note
 from tests.cli.conftest import Answer, Integ
+from tests.cli.terminal import on_a_terminal
+from tests.runtime.launch.stage import make_proton, make_stage, write_program
 
 Valid = Callable[[Answer], dict[str, Any]]
 KEY = "gog:1200000001"
@@ -116,3 +119,88 @@ def test_a_tab_offers_a_game_and_then_its_snapshots(integ: Integ, folder: Path) 
     assert [value for value, _ in offered(["prefix", "forget", "--yes", KEY], "2")] == taken[::-1]
     assert offered(["prefix", "restore", KEY, taken[0]], "") == []
     assert offered(["prefix", "restore", "nothing"], "") == []
+
+
+PROTON = """#!/bin/sh
+shift
+mkdir -p "$STEAM_COMPAT_DATA_PATH/pfx/drive_c"
+case "$1" in
+wineboot) touch "$STEAM_COMPAT_DATA_PATH/pfx/system.reg";;
+code) echo "out of the program"; exit "$2";;
+wait) trap 'exit 9' INT TERM; echo ready; while :; do sleep 0.05; done;;
+esac
+"""
+
+
+@pytest.fixture
+def windows_game(home: Path, library: Path) -> Path:
+    """The folder of an installed Windows game, and a Proton version on this machine."""
+    stage = make_stage(home)
+    stage.game("MZ", key=KEY, name="play.exe", platform="windows")
+    make_proton(home / ".cache/integ/proton/GE-Proton9-27", needs=None, script=PROTON)
+    return stage.installed.folder(KEY)
+
+
+def test_a_prefix_is_made_opened_and_run_in(integ: Integ, valid: Valid, windows_game: Path) -> None:
+    missing = integ("prefix", "open", KEY)
+    assert (missing.code, missing.err) == (3, f"error: {KEY} has no prefix\nhint: integ prefix create {KEY}\n")
+    made = valid(integ("prefix", "create", KEY, "--json"))
+    assert (made["created"], made["proton"], made["path"]) == (True, "GE-Proton9-27", f"{windows_game}/prefix")
+    assert "up to date" in integ("prefix", "create", KEY, "--proton", "ge-9.27").out
+    opened = valid(integ("prefix", "open", KEY, "--json"))
+    assert (opened["path"], opened["opened"]) == (f"{windows_game}/prefix/pfx/drive_c", False)
+    assert integ("prefix", "open", KEY).out == f"{opened['path']}\n"
+    ran = integ("prefix", "run", KEY, "--json", "--", "code", "7")
+    assert (ran.code, valid(ran)["exit_code"], ran.json["data"]["verb"]) == (7, 7, "run")
+    assert "out of the program" in Path(ran.json["data"]["log_path"]).read_text()
+    assert integ("prefix", "run", KEY, "--json", "code", "0").code == 0
+
+
+def test_the_program_s_output_is_ours_and_its_code_too(windows_game: Path, process: Integ) -> None:
+    ran = process("prefix", "run", KEY, "code", "6")
+    assert (ran.code, ran.out) == (6, "out of the program\n")
+    assert "exited with 6" in ran.err
+
+
+def test_winetricks_verbs_are_checked_and_what_applies_them_has_to_be_there(
+    integ: Integ, valid: Valid, windows_game: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{home}/bin:/usr/bin:/bin")
+    told = integ("prefix", "winetricks", KEY, "--json", "--", "--force")
+    assert (told.code, told.json["error"]) == (2, "UsageError")
+    write_program(
+        home / "bin" / "winetricks", '#!/bin/sh\nshift; for each in "$@"; do echo "$each" >> "$WINEPREFIX/winetricks.log"; done\n'
+    )
+    for name in ("wine", "wineserver"):
+        write_program(home / ".cache/integ/proton/GE-Proton9-27/files/bin" / name, "#!/bin/sh\n")
+    done = valid(integ("prefix", "winetricks", KEY, "d3dx9", "--json"))
+    assert (done["by"], done["applied"], done["already"]) == ("winetricks", ["d3dx9"], [])
+    assert integ("prefix", "winetricks", KEY, "d3dx9").out == "d3dx9: applied already.\n"
+    (home / "bin" / "winetricks").unlink()
+    told = integ("prefix", "winetricks", KEY, "vcrun2022", "--json")
+    assert (told.code, told.json["error"]) == (127, "ProgramMissingError")
+    valid(told)
+
+
+def test_one_ctrl_c_ends_the_program(windows_game: Path) -> None:
+    with on_a_terminal("prefix", "run", KEY, "wait") as terminal:
+        terminal.until("ready")
+        terminal.interrupt()
+        assert terminal.end() == 9
+    assert "exited with 9" in terminal.shown
+
+
+def test_on_a_desktop_s_terminal_open_shows_the_folder(windows_game: Path, home: Path) -> None:
+    drive = windows_game / "prefix" / "pfx" / "drive_c"
+    drive.mkdir(parents=True)
+    write_program(home / "bin" / "xdg-open", f'#!/bin/sh\necho "$1" > {home}/shown.tmp && mv {home}/shown.tmp {home}/shown\n')
+    path = f"{home}/bin:/usr/bin:/bin"
+    with on_a_terminal("prefix", "open", KEY, PATH=path, DISPLAY=":0", SSH_TTY="/dev/pts/0") as terminal:
+        assert terminal.end() == 0
+    assert str(drive) in terminal.shown.replace("\r\n", "")
+    assert not (home / "shown").exists()
+    with on_a_terminal("prefix", "open", KEY, PATH=path, DISPLAY=":0") as terminal:
+        assert terminal.end() == 0
+    while not (home / "shown").exists():
+        os.sched_yield()
+    assert (home / "shown").read_text() == f"{drive}\n"
