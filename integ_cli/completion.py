@@ -39,7 +39,7 @@ _FIXED = {
 _WITH_A_VALUE = {
     *_OPTION_VALUES,
     *("--filter", "--limit", "--language", "--dlc", "--branch", "--build", "--dir", "--path", "--exe", "--wrapper", "--env"),
-    *("--steam-id", "--account", "--user", "--keep", "--note"),
+    *("--steam-id", "--account", "--user", "--keep", "--note", "--login"),
     *("--task", "--args", "--cwd", "--before", "--after"),
 }
 

@@ -194,6 +194,20 @@ class Output:
             if not answer:
                 raise UsageError("nothing was chosen")
 
+    def answer(self, question: str, *, otherwise: str) -> str:
+        """
+        A line that the player types.
+
+        Raises:
+            UsageError: Nobody can be asked; *otherwise* is the hint. Or nothing was typed.
+        """
+        if not self.can_ask:
+            raise UsageError(f"{question} can't be asked for: this is no terminal", hint=otherwise)
+        answer = self._read(f"{question}: ").strip()
+        if not answer:
+            raise UsageError("nothing was typed", hint=otherwise)
+        return answer
+
     def secret(self, question: str, *, otherwise: str) -> str:
         """
         What the player types without it being shown.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,15 +14,23 @@ from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import size
 from integ_cli.traits import command
-from integ_server.contract.errors import GameNotFoundError, UsageError
+from integ_server.contract.errors import AuthenticationError, GameNotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from integ_cli.output import Output
+    from integ_runtime.cache.records import ReleaseRow
+    from integ_runtime.content.games import InstallOptions
     from integ_runtime.runtime import Runtime
 
 GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
 
 
-@command("integ install disco-elysium", "integ install gog:1207658924 --platform windows --language de-DE --dlc none", long=True)
+@command(
+    "integ install disco-elysium",
+    "integ install gog:1207658924 --platform windows --language de-DE --dlc none",
+    "integ install steam:620 --steamcmd --login ana --platform windows",
+    long=True,
+)
 def install(
     *,
     game: GameArgument,
@@ -32,17 +42,28 @@ def install(
     directory: Annotated[Path | None, Option("--dir", help="Below this folder instead of your library folder", metavar="D")] = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done, do nothing")] = False,
     no_wait: Annotated[bool, Option("--no-wait", help="Leave a game of Steam's to Steam, once it is asked")] = False,
+    steamcmd: Annotated[bool, Option("--steamcmd", help="A game of Steam's by steamcmd, without the client")] = False,
+    login: Annotated[str | None, Option(help="With --steamcmd: the account's name, or anonymous", metavar="NAME")] = None,
 ) -> None:
     """Install a game into your library folder; Steam's games are installed by Steam, which is watched."""
     out = output()
     settings = session.light_settings(out)
     release = session.get_release(out, settings, game, prefer_installed=False)
+    if steamcmd and dry_run:
+        raise UsageError("steamcmd can't say beforehand what it would do", hint=f"integ install {release.key} --steamcmd")
+    if login is not None and not steamcmd:
+        raise UsageError("--login goes with --steamcmd", hint=f"integ install {release.key} --steamcmd --login NAME")
+    by_steamcmd = (login or out.answer("Steam account's name", otherwise="--login NAME")) if steamcmd else None
 
     async def work(runtime: Runtime) -> dict[str, Any]:
         from integ_runtime.content.games import InstallOptions
 
         chosen = directory.expanduser().absolute() if directory else None
         options = InstallOptions(platform=platform, language=language, dlc=_dlc(dlc), branch=branch, build=build, directory=chosen)
+        if by_steamcmd is not None:
+            if options.platform is None and release.platforms and "linux" not in release.platforms:
+                options = replace(options, platform="windows")
+            return await _by_steamcmd(out, runtime, release, options, by_steamcmd)
         if dry_run:
             return await runtime.games.plan(release.key, options)
         with out.progress() as report:
@@ -51,13 +72,37 @@ def install(
         return done
 
     data = session.run(out, work, settings)
-    if data["path"] is None:
+    if steamcmd:
+        told = f"{release.title} is in {data['path']} ({size(data['bytes_on_disk'])}). Steam's client does not know of it. Next: "
+        told += f"integ import {shlex.quote(release.title)} --path {shlex.quote(data['path'])}"
+    elif data["path"] is None:
         told = _asked(data, release.title, "install", dry_run=dry_run)
     elif dry_run:
         told = f"{release.title}: {size(data['download_bytes'])} to download, {size(data['disk_bytes'])} on disk, in {data['path']}"
     else:
         told = f"{release.title} is installed in {data['path']} ({size(data['bytes_on_disk'])}). Next: integ launch {release.key}"
     out.result("install", data, told)
+
+
+async def _by_steamcmd(out: Output, runtime: Runtime, release: ReleaseRow, options: InstallOptions, login: str) -> dict[str, Any]:
+    """Where steamcmd is not signed in, it asks for the password itself, on this terminal: Integ never sees it."""
+
+    async def install() -> dict[str, Any]:
+        with out.progress() as report:
+            return await runtime.games.install_by_steamcmd(release.key, release.title, options, login=login, report=report)
+
+    try:
+        return await install()
+    except AuthenticationError as refused:
+        if not out.can_ask or out.as_json:
+            raise
+        out.note(f"{refused.message}; it asks for the password now.")
+    import asyncio
+
+    from integ_runtime.steam.steamcmd import Steamcmd
+
+    await asyncio.to_thread(Steamcmd().sign_in, login)
+    return await install()
 
 
 def _asked(data: dict[str, Any], title: str, action: str, *, dry_run: bool = False) -> str:

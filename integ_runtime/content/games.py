@@ -112,6 +112,38 @@ class Games:
                 done = await work.run(report)
             return _result(done.game, files=done.files, fetched=done.bytes_fetched)
 
+    async def install_by_steamcmd(
+        self, key: str, title: str, options: InstallOptions, *, login: str, report: Report = unheard
+    ) -> dict[str, Any]:
+        """
+        Bring a game of Steam's into a folder below the library folder without the client, which knows nothing of it then.
+
+        Raises:
+            UsageError: It is not Steam's.
+            NotFoundError: steamcmd is not on this machine.
+            BusyError, WouldLoseDataError: As for `install`.
+            AuthenticationError, ProviderError, StorageError...: See `Steamcmd.install`.
+        """
+        from integ_runtime.steam.steamcmd import Steamcmd
+        from integ_server.contract.types import DownloadPlan
+
+        check_key(key)
+        if not key.startswith("steam:"):
+            raise UsageError(f"{key} is not a game of Steam's", hint=f"integ install {key}")
+        steamcmd, game_id = Steamcmd(), _steam_id(key)
+        plan = DownloadPlan(key=key, title=title, kind="steam_client", language="")
+        async with self._alone(key, "installing it"):
+            place = choose_place(plan, self._settings.games_root, None, options.directory)
+            if not (place.path / "steamapps" / f"appmanifest_{game_id}.acf").exists():
+                check_place(place, key, None, self._installed.all())
+
+            done = await steamcmd.install(
+                game_id, place.path, login=login, platform=options.platform or "linux", branch=options.branch, report=report
+            )
+        path = os.fsencode(done.path).decode("utf-8", "replace")
+        known = {"files": 0, "bytes_fetched": 0, "bytes_on_disk": done.bytes_on_disk, "state": "installed"}
+        return {"key": key, "path": path, "build": done.build, **known}
+
     async def uninstall(self, key: str, *, purge: bool = False, report: Report = unheard, wait: bool = False) -> dict[str, Any]:
         """
         Take what Integ wrote off the disk. Changed files go to the trash; the player's own stay, and prefix and saves too without *purge*.

@@ -14,6 +14,7 @@ from integ_runtime.paths import read_paths
 from tests.cli.conftest import Integ, check_document
 from tests.runtime.steam.fake_client import end, fake_client, states_of_a_download
 from tests.runtime.steam.steam_home import SteamHome, running_client, write
+from tests.runtime.steam.test_steamcmd import GOOD, STEAMCMD
 
 KEY = "gog:1207658924"
 
@@ -150,3 +151,25 @@ def test_the_shell_offers_the_tools_and_where_they_are(steam: SteamHome) -> None
     assert offered(["steam", "tools", "use"], "GE") == [("GE-Proton10-34", "ge-folder")]
     assert [value for value, _ in offered(["steam", "tools", "use", "--steam"], "f")] == ["flatpak"]
     assert "--user" in [value for value, _ in offered(["steam", "shortcuts", "add"], "--u")]
+
+
+def test_steamcmd_installs_without_the_client_and_says_how_to_take_the_game_over(
+    integ: Integ, steam: SteamHome, library: Path, home: Path
+) -> None:
+    write(home / "bin" / "steamcmd", STEAMCMD).chmod(0o755)
+    good = {**GOOD, "says": [line.replace("620", "70002") for line in GOOD["says"]]}
+    write(home / "bin" / "steamcmd.json", json.dumps([good]))
+    program = home / "bin" / "steamcmd"
+    program.write_text(program.read_text().replace("appmanifest_620", "appmanifest_70002"))
+    words = ["install", "steam:70002", "--steamcmd"]
+    done = check_document(integ(*words, "--login", "ana", "--platform", "windows", "--dir", str(home / "G"), "--json").json)
+    assert (done["build"], done["state"], Path(done["path"]).parent) == ("99", "installed", home / "G")
+    ran = json.loads((home / "bin" / "steamcmd.runs").read_text())
+    assert ran[ran.index("+@sSteamCmdForcePlatformType") + 1] == "windows"
+    assert "Next: integ import" in integ(*words, "--login", "ana", "--dir", str(home / "G")).out
+    assert (integ(*words).code, integ(*words, "--dry-run").code, integ("install", "steam:70002", "--login", "ana").code) == (2, 2, 2)
+    assert integ("install", KEY, "--steamcmd", "--login", "ana").code == 2
+    write(home / "bin" / "steamcmd.json", json.dumps([{"says": ["Cached credentials not found."], "code": 5}]))
+    refused = integ(*words, "--login", "ana", "--dir", str(home / "H"), "--json")
+    assert (refused.code, check_document(refused.json)) == (4, {})
+    assert refused.json["hint"] == "steamcmd +login ana +quit"
