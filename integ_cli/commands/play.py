@@ -15,6 +15,9 @@ from integ_cli.traits import command
 from integ_server.contract.errors import UsageError
 
 if TYPE_CHECKING:
+    from integ_cli.output import Output
+    from integ_runtime.launch.plan import LaunchPlan
+    from integ_runtime.launch.run import LaunchOutcome
     from integ_runtime.runtime import Runtime
 
 
@@ -51,6 +54,8 @@ def launch(
         if dry_run:
             return plan.as_dict(), 0
         outcome = await runtime.launcher.run(plan, attach=not out.as_json)
+        if outcome.crashed:
+            await _tell_crash(out, plan, outcome)
         await runtime.refresh_local()
         told = {
             "key": release.key,
@@ -137,6 +142,15 @@ def _checked(wanted: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{folder} is no folder", hint="--cwd names a folder that is there")
         wanted["cwd"] = str(folder)
     return wanted
+
+
+async def _tell_crash(out: Output, plan: LaunchPlan, outcome: LaunchOutcome) -> None:
+    from integ_runtime.launch.crash import last_lines, notify
+
+    for line in last_lines(outcome.log_path) if outcome.log_path else []:
+        out.note(f"  {line}")
+    text = f"It exited with {outcome.exit_code} after {duration(outcome.seconds)}."
+    await notify(f"{plan.title} has crashed", text, plan.environ)
 
 
 def variables_of(given: list[str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ PATIENCE_S = 10.0
 """How long a game that was asked to end may take before it is killed."""
 TOUCH_S = 20.0
 """How often the journal is touched and the log looked at: so much of a play is lost at most when the supervisor is killed."""
+CRASH_WITHIN_S = 10.0
 KEPT_LOGS = 10
 LOG_LIMIT_BYTES = 64 << 20
 PLAY_LOCK = "play.lock"
@@ -49,6 +50,14 @@ class LaunchOutcome:
     seconds: float
     after_code: int | None = None
     """How the command after it ended; None when there is none."""
+    stopped: bool = False
+    """Somebody wanted it to end."""
+
+    @property
+    def crashed(self) -> bool:
+        """It ended by a signal, or badly within seconds, and nobody wanted it to end."""
+        killed = self.exit_code > 128 and self.exit_code not in {128 + signal.SIGINT, 128 + signal.SIGTERM}
+        return not self.stopped and (killed or (self.exit_code != 0 and self.seconds < CRASH_WITHIN_S))
 
 
 @contextlib.contextmanager
@@ -152,6 +161,7 @@ def _start(
         "log_header": log_path.stat().st_size if log_path else 0,
         "log_limit": LOG_LIMIT_BYTES,
         "stop": _asking_wine(plan),
+        "by_umu": game_dir is not None and plan.runner == "umu",
         "after": {"argv": list(plan.after), "env": surroundings(plan), "limit_s": AFTER_LIMIT_S} if plan.after else None,
         "held": [] if lock is None else [lock],
     }
@@ -216,7 +226,7 @@ async def _wait(
             os.kill(child, signal.SIGTERM)
 
     outcome: LaunchOutcome | None = None
-    told_all = False
+    told_all, has_run = False, True
     try:
         with _signals(stop, presses=presses if terminal else 0, wanted=stop_when_asked):
             while (line := await _next_line(reader, stop if stop_when_asked else None, asked)) is not None:
@@ -227,7 +237,8 @@ async def _wait(
                 if event["event"] == "started" and on_started is not None:
                     on_started(int(event["pid"]))
                 if event["event"] == "ended":
-                    outcome = LaunchOutcome(int(event["code"]), log_path, float(event["seconds"]), event["after"])
+                    outcome = LaunchOutcome(int(event["code"]), log_path, float(event["seconds"]), event["after"], event["stopped"])
+                    has_run = event["ran"]
             told_all = True
     finally:
         transport.close()
@@ -239,6 +250,9 @@ async def _wait(
         raise asyncio.CancelledError
     if outcome is None:
         raise LaunchError(f"what watched over {plan.title} ended before the game did", hint="integ doctor")
+    if not has_run and not outcome.stopped:
+        where = f"it says why in {log_path}" if log_path else "it says why above"
+        raise LaunchError(f"umu-run ended with {outcome.exit_code} and did not start {plan.title}", hint=f"{where}; integ doctor")
     return outcome
 
 

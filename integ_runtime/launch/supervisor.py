@@ -51,6 +51,7 @@ class Supervisor:
         self._terminated = self._killed = False
         self._began = ""
         self._stopping = ""
+        self._saw_wine = False
         self._touched = 0.0
         self._started = time.monotonic()
 
@@ -66,29 +67,41 @@ class Supervisor:
         self._tell(b'{"event": "started", "pid": %d}' % self._child)
         self._watch()
         seconds = round(time.monotonic() - self._started, 3)
+        ran = self._has_run()
         if self._spec["journal"]:
-            self._record(seconds)
+            self._record(seconds, ran=ran)
         after = self._run_after()
-        told = b"null" if after is None else b"%d" % after
-        self._tell(b'{"event": "ended", "code": %d, "seconds": %.3f, "after": %b}' % (self._game_code(), seconds, told))
+        self._tell(
+            b'{"event": "ended", "code": %d, "seconds": %.3f, "ran": %b, "stopped": %b, "after": %b}'
+            % (self._game_code(), seconds, _said(ran), _said(self._stop_sent > 0), b"null" if after is None else b"%d" % after)
+        )
         return 0
 
-    def _record(self, seconds: float) -> None:
+    def _record(self, seconds: float, *, ran: bool) -> None:
+        play = {"id": self._spec["id"], "started_at": self._began, "ended_at": _now_text(), "seconds": seconds}
         try:
-            append_line(
-                self._spec["sessions"],
-                {
-                    "id": self._spec["id"],
-                    "started_at": self._began,
-                    "ended_at": _now_text(),
-                    "seconds": seconds,
-                    "exit_code": self._code,
-                    "proton": self._spec.get("proton"),
-                },
-            )
+            if ran:
+                append_line(self._spec["sessions"], {**play, "exit_code": self._code, "proton": self._spec.get("proton")})
             os.unlink(self._spec["journal"])
         except OSError:
             pass  # a full disk must not keep the exit code back
+
+    def _has_run(self) -> bool:
+        """umu-run may end with 0 when it failed itself: Proton's own line or a process of Wine's says that the game was started."""
+        if not self._spec["by_umu"] or self._saw_wine:
+            return True
+        if not self._spec["log"]:
+            return False
+        try:
+            with open(self._spec["log"], "rb") as log:
+                log.seek(self._spec["log_header"])
+                return b"\nProton: " in b"\n" + log.read(1 << 20)
+        except OSError:
+            return True  # somebody has moved it away
+
+    def _look_for_wine(self) -> None:
+        names = descendants(os.getpid()).values()
+        self._saw_wine = any(name.startswith("wine") or name.lower().endswith(".exe") for name in names)
 
     def _game_code(self) -> int:
         return 125 if self._code is None else self._code
@@ -163,8 +176,10 @@ class Supervisor:
                 if quiet and not lives:
                     return
             self._housekeeping()
+            if looking := self._spec["by_umu"] and not self._saw_wine:
+                self._look_for_wine()
             stopping = self._stop_sent and not self._killed
-            got = signal.sigtimedwait(WATCHED, POLL_S if self._code is not None or stopping else self._spec["touch_s"])
+            got = signal.sigtimedwait(WATCHED, POLL_S if self._code is not None or stopping or looking else self._spec["touch_s"])
             quiet = got is None and self._code is not None and not lives
             if got is not None and got.si_signo == signal.SIGTERM:
                 self._stop()
@@ -355,6 +370,10 @@ def _send(number: signal.Signals, pids: dict[int, str]) -> None:
             os.kill(pid, number)
         except OSError:
             pass  # it has ended by itself
+
+
+def _said(yes: bool) -> bytes:
+    return b"true" if yes else b"false"
 
 
 def _now_text() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -142,3 +143,29 @@ def test_ctrl_c_while_a_stop_waits_leaves_the_stop_to_the_watcher(player: Player
     started.communicate()
     assert player.done("stop", "--all").out == "Nothing runs.\n"
     assert player.integ("stop").code == 2
+
+
+def test_a_crash_is_told_with_the_games_last_words_and_on_the_desktop(player: Player, tmp_path: Path) -> None:
+    notifier = tmp_path / "bin" / "notify-send"
+    notifier.parent.mkdir()
+    notifier.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$0.said"\n')
+    notifier.chmod(0o755)
+    player.more |= {"PATH": f"{notifier.parent}:{player.environ['PATH']}", "DBUS_SESSION_BUS_ADDRESS": f"unix:path={tmp_path}/bus"}
+    key = own_game(player, tmp_path / "Tea", "#!/bin/sh\nseq 100\nprintf 'out of \\033[31mmilk\\n' >&2\nexit ${CODE:-3}\n")
+    said = Path(f"{notifier}.said")
+    crashed = player.integ("launch", key, "--json")
+    assert (crashed.code, crashed.data["exit_code"]) == (3, 3)
+    words = crashed.err.splitlines()
+    at = next(at for at, line in enumerate(words) if "out of" in line)
+    assert "\033" not in words[at] and words[at - 1].strip() == "100" and "# game" not in crashed.err
+    assert "  50" not in words, "the last ones only"
+    assert not said.exists(), "nobody listens on that bus"
+
+    with socket.socket(socket.AF_UNIX) as bus:
+        bus.bind(f"{tmp_path}/bus")
+        bus.listen()
+        assert player.integ("launch", key, "--json", CODE="139").code == 139
+        assert said.read_text().splitlines()[-2] == "Slow Tea has crashed"
+        said.unlink()
+        assert player.integ("launch", key, "--json", CODE="0").err.count("out of") == 0
+        assert not said.exists()

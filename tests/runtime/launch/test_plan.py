@@ -160,7 +160,7 @@ def test_a_game_that_nothing_starts_says_how_to_name_its_program() -> None:
 @pytest.mark.parametrize("runner", ["umu", "runtime"])
 async def test_what_was_planned_is_what_the_stand_ins_are_started_with(home: Path, runner: str) -> None:
     proton = make_proton(home / "proton" / "GE-Proton9-27")
-    umu = write_program(home / "bin" / "umu-run", RECORDER)
+    umu = write_program(home / "bin" / "umu-run", RECORDER.replace("sys.exit", 'print("Proton:", sys.argv[1])\nsys.exit'))
     sniper = home / "steam" / "SteamLinuxRuntime_sniper"
     entry = write_program(sniper / "_v2-entry-point", RECORDER)
     (sniper / "toolmanifest.vdf").write_text(
