@@ -44,14 +44,17 @@ def install_proton(
         raise UsageError("--steam-root goes with --to steam", hint=f"integ install-proton {version} --to steam --steam-root {steam_root}")
     out = output()
 
-    async def work(runtime: Runtime) -> tuple[InstallOutcome, str]:
+    async def work(runtime: Runtime) -> tuple[InstallOutcome, str, list[str]]:
         with out.progress() as report:
             if to is None:
-                return await runtime.proton.install(version, family=family, unverified=unverified, report=report), ""
+                done = await runtime.proton.install(version, family=family, unverified=unverified, report=report)
+                return done, "", runtime.proton.published.remarks
             into = await runtime.proton.install_into_steam(version, family=family, steam=steam_root, unverified=unverified, report=report)
-            return into.outcome, into.notice
+            return into.outcome, into.notice, runtime.proton.published.remarks
 
-    done, notice = session.run(out, work)
+    done, notice, remarks = session.run(out, work)
+    for remark in remarks:
+        out.warn(remark)
     told = f"{done.version} was there already: {done.path}" if done.already_installed else f"{done.version} is installed: {done.path}"
     out.result("install-proton", asdict(done), told)
     if notice:

@@ -34,6 +34,8 @@ def update(
         return done
 
     done = session.run(out, work)
+    for remark in done.remarks:
+        out.warn(remark)
     if done.failures:
         for each in done.items:
             if not each.error:

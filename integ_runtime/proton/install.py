@@ -13,6 +13,7 @@ import queue
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _PARTS = ".integ-download"
 _CHUNKS_WAITING = 8
 _UNPACKED_TO_ARCHIVE = 3
 _EARLY_SYNC_BYTES = 160 << 20
+_PARTS_LIVE_S = 14 * 86_400.0
 _NO_LINKS = {"vfat", "msdos", "exfat", "fuse.exfat", "umsdos"}
 
 
@@ -117,11 +119,21 @@ async def install(
 
 
 def clean_up(tools: Path) -> None:
-    """Remove what killed runs left half-made; for the holder of the lock, since nobody else can be at work then."""
+    """
+    Remove what killed runs left half-made, and parts of archives that nobody went on with for two weeks; for the holder of the lock, since
+    nobody else can be at work then.
+    """
     with suppress(FileNotFoundError), os.scandir(tools) as entries:
         for entry in entries:
             if entry.name.startswith(WORK_PREFIX):
                 remove_tree(Path(entry.path))
+    old = time.time() - _PARTS_LIVE_S
+    for part in (tools / _PARTS).glob("*.part"):
+        with suppress(OSError):
+            if part.stat().st_mtime < old:
+                drop_part(part)
+    with suppress(OSError):  # goes when nothing is kept in it
+        (tools / _PARTS).rmdir()
 
 
 def remove_tree(folder: Path) -> None:

@@ -37,6 +37,8 @@ class PublishedBuilds:
         self._catalogue: Catalogue | None = None
         self.notice = ""
         """Why the last list may be out of date; empty when it is not."""
+        self.remarks: list[str] = []
+        """What a player should hear of the last choice: that the list was an old one, that a newer release has no build yet."""
 
     async def feed(self, family: Family, *, refresh: bool = False) -> Feed:
         """Everything published of *family*; see `Releases.feed` for what is raised."""
@@ -65,7 +67,7 @@ class PublishedBuilds:
             )
         for refresh in (False, True):  # what is not in the kept list may have been published since
             feed = await self.feed(wanted.family, refresh=refresh)
-            found = _among(feed, wanted, report)
+            found = self._among(feed, wanted, report)
             if found is not None:
                 return found
             if feed.notice:
@@ -76,9 +78,21 @@ class PublishedBuilds:
             raise BuildNotFoundError(f"{named} has no build for {wanted.arch or this_arch()}", hint=look)
         raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint=f"{look} --refresh")
 
-    async def find_newest(self, wanted: Wanted, report: Report = unheard) -> Archive | None:
-        """What *wanted* asks for by a list that is asked for now; None when nothing of it is published."""
-        return _among(await self.feed(wanted.family, refresh=True), wanted, report)
+    async def find_newest(self, wanted: Wanted, report: Report = unheard, *, refresh: bool = True) -> Archive | None:
+        """What *wanted* asks for, by a list that is asked for now when *refresh*; None when nothing of it is published."""
+        return self._among(await self.feed(wanted.family, refresh=refresh), wanted, report)
+
+    def _among(self, feed: Feed, wanted: Wanted, report: Report) -> Archive | None:
+        """The archive in *feed* that *wanted* asks for; a newer release that has none yet is told."""
+        self.remarks = [feed.notice] if feed.notice else []
+        archives = feed.archives(wanted.family, wanted.arch or this_arch())
+        tag = wanted.choose(archives)
+        newest = wanted.choose(release.tag_name for release in feed.releases if not release.draft and not release.prerelease)
+        if tag is not None and newest is not None and newest != tag:
+            self.remarks.append(f"{newest} has no build for this machine yet; {tag} is taken")
+        for remark in self.remarks:
+            report(Progress("resolve", message=remark))
+        return archives[tag] if tag is not None else None
 
     async def install(
         self, archive: Archive, tools: Path, *, unverified: bool, point: bool = True, for_steam: bool = False, report: Report
@@ -138,17 +152,3 @@ class PublishedBuilds:
 
         kept = self._settings.paths.cache / "releases"
         return Releases(kept, upstream_url=self._settings.upstream_url, token=self._settings.github_token)
-
-
-def _among(feed: Feed, wanted: Wanted, report: Report) -> Archive | None:
-    """The archive in *feed* that *wanted* asks for; a newer release that has none yet is told."""
-    if feed.notice:
-        report(Progress("resolve", message=feed.notice))
-    archives = feed.archives(wanted.family, wanted.arch or this_arch())
-    tag = wanted.choose(archives)
-    if tag is None:
-        return None
-    newest = wanted.choose(release.tag_name for release in feed.releases if not release.draft and not release.prerelease)
-    if newest is not None and newest != tag:
-        report(Progress("resolve", message=f"{newest} has no build for this machine yet; {tag} is taken"))
-    return archives[tag]

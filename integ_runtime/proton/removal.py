@@ -13,6 +13,7 @@ from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
 from integ_runtime.proton.install import LOCK, clean_up, remove_tree
 from integ_runtime.proton.installed import LATEST, WORK_PREFIX
+from integ_server.contract.errors import BuildNotFoundError
 
 
 async def remove(path: Path, check: Callable[[], None]) -> None:
@@ -20,11 +21,14 @@ async def remove(path: Path, check: Callable[[], None]) -> None:
     Remove the build in the folder *path*, unless *check*, which is asked under the lock, raises.
 
     Raises:
+        BuildNotFoundError: Somebody else removed it meanwhile.
         StorageError: It can't be removed.
     """
 
     def away() -> None:
         tools = path.parent
+        if not path.is_dir():  # another process removed it meanwhile
+            raise BuildNotFoundError(f"{path.name} is not installed any more", hint="integ proton list")
         check()
         clean_up(tools)
         link = tools / LATEST

@@ -11,14 +11,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from integ_runtime.content.installed import USED
+from integ_runtime.content.installed import USED, write_whole
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.proton.choices import processes_from
 from integ_runtime.proton.installed import LATEST, InstalledBuild, size_of
 from integ_runtime.proton.store import ProtonStore
 from integ_runtime.settings import RuntimeSettings
 from integ_server.contract.errors import BuildNotFoundError, IntegError, PartialError, WouldLoseDataError
-from integ_server.releases.families import FAMILIES, Wanted, parse_version, this_arch
+from integ_server.releases.families import FAMILIES, Wanted, parse_version, this_arch, version_name
+
+_MOVE = ".integ-update.json"
+"""In the folder of builds: [the default that is to move on, the version that it moves on to]."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class Update:
 class UpdateOutcome:
     items: list[Update]
     failures: list[IntegError]
+    remarks: list[str]
+    """What a player should hear besides, such as that a list is an old one."""
 
     def check(self) -> None:
         """Raise the first error when no line could be looked at, PartialError with `data["items"]` when one of several could not."""
@@ -76,34 +81,58 @@ class Upkeep:
             BuildNotFoundError: Nothing that *asked* names is installed.
         """
         own = [build for build in await self._store.installed() if build.source == "integ" and build.family in FAMILIES]
+        await self._finish_moves(own)
         lines = list(_lines(own)) if asked is None else [await self._line(own, asked)]
-        items, failures = [], []
+        items, failures, remarks = [], [], dict[str, None]()
+        asked_for: set[str] = set()
         for line in lines:
             newest = line.here[0]
             item = Update(newest.family, _arch_of(newest), newest.version, newest.version)
             items.append(item)
             try:
-                await self._bring_up_to_date(line, item, report)
+                await self._bring_up_to_date(line, item, report, refresh=newest.family not in asked_for)
+                asked_for.add(newest.family)
+                remarks.update(dict.fromkeys(self._store.published.remarks))
             except IntegError as error:
                 item.error = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
                 failures.append(error)
-        return UpdateOutcome(items, failures)
+        return UpdateOutcome(items, failures, list(remarks))
 
-    async def _bring_up_to_date(self, line: _Line, item: Update, report: Report) -> None:
+    async def _bring_up_to_date(self, line: _Line, item: Update, report: Report, *, refresh: bool) -> None:
         report(Progress("resolve", message=line.wanted.family.title))
         newest = line.here[0]
-        archive = await self._store.published.find_newest(line.wanted, report)
+        archive = await self._store.published.find_newest(line.wanted, report, refresh=refresh)
         order = line.wanted.family.order
         if archive is None or order(archive.tag) <= order(newest.tag):
             return
         tools = self._paths.proton_dir
         default, latest = await self._store.default_here(), await asyncio.to_thread(_latest, tools)
         point = latest in {None, newest.version}
+        moves = default is not None and default.path == newest.path
+        if moves:  # so that a run that is killed after the build has its name is made up for by the next
+            await asyncio.to_thread(write_whole, tools / _MOVE, json.dumps([newest.version, version_name(archive.tag, archive.arch)]))
         done = await self._store.published.install(archive, tools, unverified=False, point=point, report=report)
         item.version, item.updated, item.bytes_fetched = done.version, not done.already_installed, done.bytes_fetched
-        if default is not None and default.path == newest.path:
+        if moves:
             await self._store.set_default(done.version)
+            await asyncio.to_thread((tools / _MOVE).unlink, missing_ok=True)
             item.default_moved = True
+
+    async def _finish_moves(self, own: Sequence[InstalledBuild]) -> None:
+        """Move the default where a run that was killed meant to, when the build that it installed is there."""
+        note = self._paths.proton_dir / _MOVE
+        try:
+            before, after = json.loads(await asyncio.to_thread(note.read_text, "utf-8"))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError):
+            before = after = ""
+        default = await self._store.default_here()
+        if default is not None and default.version == before and after in {each.version for each in own}:
+            await self._store.set_default(after)
+            if await asyncio.to_thread(_latest, self._paths.proton_dir) in {None, before}:
+                await self._store.mark_used(next(each for each in own if each.version == after))
+        await asyncio.to_thread(note.unlink, missing_ok=True)
 
     async def _line(self, own: Sequence[InstalledBuild], asked: str) -> _Line:
         wanted, name = parse_version(asked), asked.strip()
@@ -150,7 +179,7 @@ class Upkeep:
         gone = []
         for build in await self.unused(keep=keep):
             if asked is None or build.version in asked:
-                with suppress(WouldLoseDataError):  # somebody began to use it just now
+                with suppress(WouldLoseDataError, BuildNotFoundError):  # somebody began to use it just now, or removed it
                     await self._store.remove(build.version)
                     gone.append(build)
         return gone

@@ -109,3 +109,21 @@ def test_which_steam_is_asked_only_for_steam(integ: Integ, home: Path) -> None:
     told = integ("install-proton", "--steam-root", "snap")
     assert told.code == 2
     assert told.err.splitlines()[-1] == "hint: integ install-proton latest --to steam --steam-root snap"
+
+
+def test_a_newer_release_that_has_no_build_yet_is_told(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid
+) -> None:
+    sandbox.faults.on("feed.newest_empty")
+    done = integ("install-proton", "--json")
+    assert valid(done)["version"] == "GE-Proton11-5"
+    assert done.err == "warning: GE-Proton11-6 has no build for this machine yet; GE-Proton11-5 is taken\n"
+    assert integ("proton", "update").err == done.err
+
+
+def test_an_update_by_an_old_list_says_that_it_is_old(integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind) -> None:
+    assert integ("install-proton", "ge-latest").err == ""
+    sandbox.faults.on("feed.rate_limited")
+    told = integ("proton", "update")
+    assert (told.code, told.out) == (0, "GE-Proton11-6 is the newest already.\n")
+    assert told.err.startswith("warning: GitHub asks for a pause")

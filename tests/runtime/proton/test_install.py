@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,16 @@ async def test_what_killed_runs_left_is_cleaned_away_by_the_next(store: ProtonSt
     (tools / ".integ-tmp-dead/files").chmod(0o555)
     await store.install("ge-9.1")
     assert left_over(tools) == []
+
+
+async def test_half_an_archive_that_nobody_went_on_with_for_weeks_goes(store: ProtonStore, tools: Path) -> None:
+    parts = tools / ".integ-download"
+    parts.mkdir(parents=True)
+    for name, days in (("old", 15), ("young", 13)):
+        (parts / f"{name}.tar.gz.part").write_bytes(b"half")
+        os.utime(parts / f"{name}.tar.gz.part", (time.time() - days * 86_400,) * 2)
+    await store.install("ge-9.1")
+    assert [each.name for each in parts.iterdir()] == ["young.tar.gz.part"]
 
 
 async def test_a_full_disk_is_told_and_nothing_half_made_has_a_name(home: Path, sandbox: RunningSandbox) -> None:

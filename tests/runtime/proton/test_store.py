@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -143,6 +144,13 @@ async def test_a_build_that_something_runs_from_stays(home: Path, tools: Path) -
         running.kill()
     await store.remove("ge-9.1")
     assert not path.exists()
+
+
+async def test_of_two_who_remove_a_build_one_is_told_that_it_is_gone(home: Path, tools: Path) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    both = await asyncio.gather(*(store_of(home).remove("ge-9.1") for _ in range(2)), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in both) == ["BuildNotFoundError", "InstalledBuild"]
+    assert left_over(tools) == []
 
 
 async def test_steams_own_builds_are_not_removed(home: Path) -> None:

@@ -76,6 +76,39 @@ async def test_a_default_that_was_an_older_one_stays_and_latest_too(upkeep: Upke
     assert await store.choice_for("steam:620") == "GE-Proton9-1"
 
 
+@pytest.mark.parametrize("killed", ["before the build came", "before the default moved"])
+async def test_a_move_of_the_default_that_was_cut_short_is_made_up_for(
+    upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path, monkeypatch: pytest.MonkeyPatch, killed: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    async def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    fake_build(tools, "GE-Proton9-1")
+    await store.use("ge-9.1")
+    with monkeypatch.context() as until_then:
+        until_then.setattr(*((store.published, "install", die) if killed == "before the build came" else (store, "set_default", die)))
+        with pytest.raises(Killed):
+            await upkeep.update()
+    assert default_of(home) == "GE-Proton9-1"
+    await upkeep.update()
+    assert (default_of(home), os.readlink(tools / "latest")) == (NEWEST, NEWEST)
+    assert left_over(tools) == []
+    await store.use("ge-9.1")
+    await upkeep.update()
+    assert default_of(home) == "GE-Proton9-1", "it moves once"
+
+
+async def test_two_lines_of_one_family_ask_for_its_list_once(upkeep: Upkeep, store: ProtonStore, sandbox: RunningSandbox) -> None:
+    for version in ("cachyos", "cachyos@x86_64_v3"):
+        await store.install(version)
+    sandbox.requests.clear()
+    assert len((await upkeep.update()).items) == 2
+    assert len([seen for seen in sandbox.requests if seen.host == "api.github.com"]) == 1
+
+
 async def test_a_default_that_the_environment_has_the_say_of_is_not_written(
     upkeep: Upkeep, home: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,10 +161,9 @@ async def test_a_build_for_newer_processors_is_followed_by_one_of_its_kind(upkee
 async def test_a_release_without_files_is_passed_over_and_told(upkeep: Upkeep, tools: Path, sandbox: RunningSandbox) -> None:
     fake_build(tools, "GE-Proton9-1")
     sandbox.faults.on("feed.newest_empty")
-    heard: list[str] = []
-    (item,) = (await upkeep.update(report=lambda each: heard.append(each.message))).items
-    assert item.version == "GE-Proton11-5"
-    assert any("GE-Proton11-6 has no build for this machine yet" in each for each in heard)
+    done = await upkeep.update()
+    assert [item.version for item in done.items] == ["GE-Proton11-5"]
+    assert done.remarks == ["GE-Proton11-6 has no build for this machine yet; GE-Proton11-5 is taken"]
 
 
 async def test_one_family_that_fails_does_not_keep_the_others_back(
