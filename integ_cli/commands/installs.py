@@ -138,13 +138,13 @@ def uninstall(
     release = session.get_release(out, settings, game)
     out.confirm(f"Uninstall {release.title}" + (" and delete its prefix and saves?" if purge else "? Its saves stay."))
 
-    async def work(runtime: Runtime) -> dict[str, Any]:
+    async def work(runtime: Runtime) -> tuple[dict[str, Any], bool]:
         with out.progress() as report:
             done = await runtime.games.uninstall(release.key, purge=purge, report=report, wait=not no_wait)
         await runtime.refresh_local()
-        return done
+        return done, await runtime.steam_editor.has_shortcut(release.key)
 
-    data = session.run(out, work, settings)
+    data, has_shortcut = session.run(out, work, settings)
     if "handed_to" in data and data["state"] != "gone":
         out.result("uninstall", data, _asked(data, release.title, "uninstall"))
         return
@@ -153,6 +153,8 @@ def uninstall(
         out.note(f"{len(data['trashed'])} files that had been changed are in {data['trash']} now.")
     if data.get("kept") and data["path"]:
         out.note(f"What you added stays in {data['path']}.")
+    if has_shortcut:
+        out.note(f"Its shortcut in Steam stays: integ steam shortcuts remove {release.key}")
 
 
 @command("integ import disco-elysium --path ~/Games/Disco", "integ import gog:1207658924 --path /mnt/old/Game --exe bin/game.sh")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -128,6 +129,19 @@ class SteamEditor:
         def look() -> tuple[SteamUser, list[Shortcut]]:
             _, found = self._user(user, steam)
             return found, _read(shortcuts_file(found))
+
+        return await asyncio.to_thread(look)
+
+    async def has_shortcut(self, key: str) -> bool:
+        """Whether any user of any Steam here has a shortcut for the game *key*; files that can't be read have none."""
+
+        def look() -> bool:
+            for root in self._files.roots():
+                for user in find_users(root, []):
+                    with contextlib.suppress(IntegrityError):
+                        if any(each.key == key for each in _read(shortcuts_file(user))):
+                            return True
+            return False
 
         return await asyncio.to_thread(look)
 

@@ -47,11 +47,15 @@ def set_text(content: bytes, path: Sequence[str], value: str, *, where: str = "t
             if found[-1].inside is not None:
                 raise IntegrityError(f"{where} holds a section where {key} should be a text")
             return _encoded(text[: found[-1].value_start] + _quoted(value) + text[found[-1].value_end :])
-    return _encoded(_inserted(text, sections[-1], [*missing, key], value))
+    return _encoded(_inserted(text, sections[-1], missing, {key: value}))
 
 
 def set_section(content: bytes, path: Sequence[str], values: Mapping[str, str], *, where: str = "text") -> bytes:
     """The same for several texts of the section at *path*; its other keys stay."""
+    text = _decoded(content)
+    sections, missing = _sections(text, path, where)
+    if missing and values:
+        return _encoded(_inserted(text, sections[-1], missing, values))
     for key, value in values.items():
         content = set_text(content, [*path, key], value, where=where)
     return content
@@ -143,31 +147,30 @@ def _entries(text: str, where: str) -> list[_Entry]:
     return root
 
 
-def _inserted(text: str, section: _Entry, path: Sequence[str], value: str) -> str:
-    """*text* with the new *path* as the last of *section*, on lines of its own where the section has such."""
+def _inserted(text: str, section: _Entry, path: Sequence[str], values: Mapping[str, str]) -> str:
+    """*text* with *values*, below the new sections of *path*, as the last of *section*; on lines of their own where it has such."""
     newline = "\r\n" if "\r\n" in text[: text.find("\n") + 1] else "\n"
     at = section.value_end
     line = text.rfind("\n", 0, at) + 1
     is_root = section.end == section.value_end
     if is_root:
         before = "" if not text or text.endswith("\n") else newline
-        return text + before + newline.join(_lines(path, value, "")) + newline
+        return text + before + newline.join(_lines(path, values, "")) + newline
     brace_indent = text[line:at]
     if brace_indent.strip() or line <= section.value_start:  # the brace shares its line with something
-        return f"{text[:at]} {' '.join(part.strip() for part in _lines(path, value, ''))} {text[at:]}"
+        return f"{text[:at]} {' '.join(part.strip() for part in _lines(path, values, ''))} {text[at:]}"
     indent = brace_indent + "\t"
     if section.inside:
         first = section.inside[-1].start
         before_it = text[text.rfind("\n", 0, first) + 1 : first]
         indent = before_it if not before_it.strip() else indent
-    return text[:line] + "".join(each + newline for each in _lines(path, value, indent)) + text[line:]
+    return text[:line] + "".join(each + newline for each in _lines(path, values, indent)) + text[line:]
 
 
-def _lines(path: Sequence[str], value: str, indent: str) -> list[str]:
-    name = f"{indent}{_quoted(path[0])}"
-    if len(path) == 1:
-        return [f"{name}\t\t{_quoted(value)}"]
-    return [name, f"{indent}{{", *_lines(path[1:], value, indent + "\t"), f"{indent}}}"]
+def _lines(path: Sequence[str], values: Mapping[str, str], indent: str) -> list[str]:
+    if not path:
+        return [f"{indent}{_quoted(key)}\t\t{_quoted(value)}" for key, value in values.items()]
+    return [f"{indent}{_quoted(path[0])}", f"{indent}{{", *_lines(path[1:], values, indent + "\t"), f"{indent}}}"]
 
 
 def _whole_lines(text: str, start: int, end: int) -> tuple[int, int]:

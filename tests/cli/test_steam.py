@@ -64,6 +64,29 @@ def test_shortcuts_come_and_go(integ: Integ, steam: SteamHome) -> None:
     assert integ("steam", "shortcuts", "remove", KEY).code == 0, "a shortcut whose game is gone can go too"
 
 
+def test_uninstalling_a_game_tells_of_the_shortcut_that_it_leaves(integ: Integ, steam: SteamHome, home: Path) -> None:
+    (home / "Games" / "Lantern Keep").mkdir(parents=True)
+    assert integ("steam", "shortcuts", "add", KEY).code == 0
+    told = integ("uninstall", KEY, "--yes")
+    assert told.code == 0, told.err
+    assert f"Its shortcut in Steam stays: integ steam shortcuts remove {KEY}" in told.err
+    assert integ("steam", "shortcuts", "remove", KEY).code == 0
+
+
+def test_names_that_are_no_text_or_drive_terminals_are_shown_harmlessly_and_written_as_they_are(integ: Integ, steam: SteamHome) -> None:
+    content = b"\0shortcuts\0\x000\0\x01AppName\0Od\xffd\x1b[31m\0\x01exe\0/x\xfe\0\x08\x08\x08"
+    file = write(steam.root / "userdata/22/config/shortcuts.vdf", content)
+    steam.tool("bad\udcff-tool", name="bad\udcff")
+    told = integ("steam", "shortcuts", "list")
+    assert (told.code, "\x1b" in told.out) == (0, False)
+    assert check_document(integ("steam", "shortcuts", "list", "--json").json)["items"][0]["name"].startswith("Od")
+    assert {"bad?"} & {each["name"] for each in check_document(integ("steam", "tools", "list", "--json").json)["items"]}
+    assert integ("steam", "tools", "use", "bad\udcff-tool", "steam:620").code == 0
+    assert b'"name"\t\t"bad\xff"' in (steam.root / "config/config.vdf").read_bytes()
+    assert integ("steam", "shortcuts", "add", KEY).code == 0
+    assert file.read_bytes().startswith(content[:-2])
+
+
 def test_while_steam_runs_every_write_ends_with_6_and_says_how_to_end_it(integ: Integ, steam: SteamHome) -> None:
     writes = [["tools", "use", "GE-Proton10-34", "steam:620"], ["tools", "use", "--off"], ["shortcuts", "add", KEY]]
     assert integ("steam", "shortcuts", "add", KEY).code == 0

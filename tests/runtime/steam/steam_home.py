@@ -31,7 +31,7 @@ def write(file: Path, content: dict[str, Any] | str | bytes) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, dict):
         content = vdf(content) + "\n"
-    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    file.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
     return file
 
 
