@@ -21,7 +21,7 @@ from integ_runtime.launch.prefix import is_made, prefix_of
 from integ_runtime.launch.run import LaunchOutcome, play_lock
 from integ_runtime.prefix.prefixes import check_ours, settle
 from integ_runtime.prefix.users import users_of, wait_until_quiet
-from integ_runtime.prefix.versions import last_build
+from integ_runtime.prefix.versions import last_build, noted_build
 from integ_server.contract.errors import BusyError, IntegError, UsageError
 
 _VERB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}(=[A-Za-z0-9_.-]{0,128})?", re.ASCII)
@@ -258,8 +258,8 @@ def _is_live(folder: Path) -> bool:
 
 
 def _running_build(folder: Path) -> str | None:
-    """The build of what runs: of the game itself, else of whoever used the prefix last."""
-    used = last_build(prefix_of(folder))
+    """The build of what runs: of the game itself, else of whatever Integ started in the prefix last."""
+    used = noted_build(folder)
     return next((each.proton for each in playing(folder) if each.proton), used.version if used else None)
 
 

@@ -182,6 +182,22 @@ def test_winetricks_verbs_are_checked_and_what_applies_them_has_to_be_there(
     valid(told)
 
 
+def test_an_older_build_is_told_of_by_the_dry_run_and_asks_nothing_when_it_starts(integ: Integ, windows_game: Path, home: Path) -> None:
+    assert integ("prefix", "create", KEY).code == 0
+    make_proton(home / ".cache/integ/proton/GE-Proton8-1", version="GE-Proton8-1", needs=None, script=PROTON)
+    told = integ("launch", KEY, "--proton", "GE-Proton8-1", "--dry-run")
+    assert told.err.startswith(
+        "warning: GE-Proton9-27 has used this prefix, and GE-Proton8-1 is older or of another family: a snapshot is kept"
+    )
+    assert integ("prefix", "snapshots", KEY).out == "", "a dry run takes none"
+    played = integ("launch", KEY, "--proton", "GE-Proton8-1", "--no-input", "--json")
+    assert played.code == 0
+    assert "warning: GE-Proton9-27 has used this prefix" in played.err
+    assert "before an older build" in integ("prefix", "snapshots", KEY).out
+    assert "GE-Proton8-1 (ge)" in integ("prefix", "info", KEY).out
+    assert "warning" not in integ("launch", KEY, "--proton", "GE-Proton8-1", "--dry-run").err
+
+
 def test_one_ctrl_c_ends_the_program(windows_game: Path) -> None:
     with on_a_terminal("prefix", "run", KEY, "wait") as terminal:
         terminal.until("ready")

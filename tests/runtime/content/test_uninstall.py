@@ -12,6 +12,7 @@ from integ_runtime.content import tree as tree_module
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.content.ledger import LEDGER
 from integ_runtime.launch.run import play_lock
+from integ_runtime.prefix.snapshots import take_snapshot
 from integ_server.contract.errors import BusyError, IntegrityError, NotFoundError, ProviderError, StorageError
 from tests.runtime.content.cdn import FILES, Shop, small_build, unixed
 
@@ -96,6 +97,8 @@ async def test_purge_takes_prefix_and_saves_too_and_leaves_the_play_record(playe
     (folder / "saves").mkdir()
     (folder / "sessions.jsonl").write_text('{"seconds": 60}\n')
     drives.chmod(0o500)
+    take_snapshot(folder, "asked")
+    (folder / ".prefix-gone-1" / "half").mkdir(parents=True)
     await played.games.uninstall("gog:1", purge=True)
     assert sorted(each.name for each in folder.iterdir()) == [".lock", "play.lock", "sessions.jsonl"]
     assert (tmp_path / "outside" / "precious").exists()
