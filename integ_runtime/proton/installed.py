@@ -13,7 +13,7 @@ from pathlib import Path
 from integ_runtime.proton.processor import can_run
 from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
 from integ_server.contract.errors import IntegrityError
-from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_safe_name, machine_of, natural_order, this_arch
+from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_safe_name, machine_of, natural_order, split_arch, this_arch
 
 RECORD = ".integ-build.json"
 FILES_RECORD = ".integ-files.json"
@@ -83,6 +83,7 @@ def read_build(path: Path) -> InstalledBuild | None:
     if not (path / "proton").is_file():
         return None
     record = read_record(path)
+    name, arch = split_arch(path.name)
     try:
         tool = read_tool(path)
     except IntegrityError:
@@ -95,8 +96,8 @@ def read_build(path: Path) -> InstalledBuild | None:
         source="integ",
         require_tool_appid=tool.require_tool_appid if tool is not None else None,
         size_bytes=size if isinstance(size, int) else None,
-        tag=_text(record, "tag") or path.name,
-        arch=_text(record, "arch"),
+        tag=_text(record, "tag") or name,
+        arch=_text(record, "arch") or arch or "",
         placed_by_integ=True,
     )
 
@@ -118,7 +119,8 @@ def steam_builds(tools: Iterable[SteamTool], without: Path) -> list[InstalledBui
 
 
 def _steam_build(tool: SteamTool) -> InstalledBuild:
-    build = InstalledBuild(tool.name, "steam", tool.path, "steam", tool.require_tool_appid, tag=tool.name)
+    arch = split_arch(tool.path.name)[1] or split_arch(tool.name)[1] or ""
+    build = InstalledBuild(tool.name, "steam", tool.path, "steam", tool.require_tool_appid, tag=tool.name, arch=arch)
     record = read_record(tool.path)
     if record.get("place") != IN_STEAM:  # a copy of one of Integ's own has a record too, and is the player's
         return build
@@ -127,7 +129,7 @@ def _steam_build(tool: SteamTool) -> InstalledBuild:
         build,
         family=_text(record, "family") or "steam",
         size_bytes=size if isinstance(size, int) else None,
-        arch=_text(record, "arch"),
+        arch=_text(record, "arch") or arch,
         placed_by_integ=True,
     )
 

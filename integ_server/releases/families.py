@@ -92,6 +92,7 @@ __all__ = [
     "machine_of",
     "natural_order",
     "parse_version",
+    "split_arch",
     "this_arch",
     "version_name",
 ]

@@ -19,6 +19,7 @@ from integ_server.releases.families import ARM, X86, this_arch
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.downloads.loopback import Outside
 from tests.runtime.proton.proton_home import fake_build, left_over, store_of
+from tests.runtime.steam.steam_home import SteamHome
 
 pc = pytest.mark.skipif(this_arch() != X86, reason="these builds are for PCs")
 
@@ -197,3 +198,24 @@ async def test_an_arm_build_is_never_taken_on_a_pc_though_it_is_all_there_is(hom
         assert await store.available() == []
         assert not [asked for asked in outside.asked if "aarch64" in asked.path]
     assert not tools.exists()
+
+
+async def test_a_build_whose_name_says_another_machine_is_never_the_default_though_nothing_is_written_down(home: Path, tools: Path) -> None:
+    other = ARM if this_arch() == X86 else X86
+    SteamHome(home / ".local/share/Steam").tool(f"GE-Proton11-5-{other}", name="GE-Proton11-5")
+    fake_build(tools, f"GE-Proton11-6-{other}")
+    store = store_of(home)
+    assert await store.default() is None
+    with pytest.raises(BuildNotFoundError):
+        await store.build_for("steam:620", required="ge-11.6")
+    assert (await store.build_for("steam:620", asked=f"GE-Proton11-6-{other}")).version == f"GE-Proton11-6-{other}"
+    fake_build(tools, "GE-Proton9-1")
+    assert (await store.build_for("steam:620")).version == "GE-Proton9-1"
+
+
+async def test_a_folder_that_is_named_after_its_archive_is_found_by_its_tag(home: Path, tools: Path) -> None:
+    fake_build(tools, f"GE-Proton11-6-{this_arch()}")
+    store = store_of(home)
+    assert (await store.build_for(None, asked="ge-11.6")).path.name == f"GE-Proton11-6-{this_arch()}"
+    default = await store.default()
+    assert default is not None and (default.tag, default.family) == ("GE-Proton11-6", "ge")
