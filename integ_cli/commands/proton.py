@@ -129,6 +129,8 @@ def use(
     out.result("proton-use", {"version": name, "key": key, "queued": queued}, f"{whom} will run {told}.")
     if queued:
         out.note("The backend can't be reached: your other devices hear of it with the next sync.")
+    if release is not None and release.provider == "steam":
+        out.note(f"Steam itself takes what is chosen there: integ steam tools use {name or '--off'} {release.key}")
 
 
 @command("integ proton remove GE-Proton8-26", "integ proton remove ge-8.26 --yes", asks=True)

@@ -117,9 +117,11 @@ class SteamChanges:
         """
         Take the last change back: the file as it was, or, where Steam has written it since, that one thing in it as it was.
 
+        With *force* also what was changed again since; and of a file that is damaged by now, the back-up takes its place.
+
         Raises:
-            NotFoundError: Nothing was changed.
-            WouldLoseDataError: That thing was changed again since; *force* does it all the same.
+            NotFoundError: Nothing was changed, or the file is gone.
+            WouldLoseDataError: That thing was changed again since.
             BusyError, StorageError, IntegrityError: As for `make`.
         """
         async with only_one(self._folder / ".lock", wait_s=5, doing="changing Steam's files"):
@@ -177,16 +179,20 @@ class SteamChanges:
 
     def _before(self, change: Change, content: bytes | None, force: bool) -> bytes | None:
         """What *change* has to become again; None for no file."""
-        if _sum(content) == change.sum_after:
-            if change.backup is None:
-                return None
-            with contextlib.suppress(OSError):
-                kept = Path(change.backup).read_bytes()
-                if _sum(kept) == change.sum_before:
-                    return kept
+        kept = _kept(change)
+        if _sum(content) == change.sum_after and (kept is not None or change.backup is None):
+            return kept
         if content is None:
-            raise NotFoundError(f"{change.file} is not there any more", hint="start Steam once, which makes its files again")
-        reverted = self._reverts[change.kind](content, change, force)
+            if force:
+                return None
+            raise NotFoundError(f"{change.file} is not there any more", hint="integ steam undo --force forgets what was changed in it")
+        try:
+            reverted = self._reverts[change.kind](content, change, force)
+        except IntegrityError as damaged:
+            if force and kept is not None:
+                return kept
+            hint = "integ steam undo --force puts the back-up in its place" if kept is not None else ""
+            raise IntegrityError(damaged.message, hint=hint or damaged.hint) from damaged
         if reverted is None:
             hint = "integ steam undo --force" + (f"; the back-up is {change.backup}" if change.backup else "")
             raise WouldLoseDataError(f"it was changed again since: {change.what}", hint=hint)
@@ -195,6 +201,8 @@ class SteamChanges:
     def _replace(self, file: Path, old: bytes | None, new: bytes | None) -> None:
         """Make *file* hold *new* instead of *old* in one step, looking once more whether somebody else has it."""
         with _disk_errors(file):
+            if new is None and old is None:
+                return
             if new is None:
                 self._look_again(file, old)
                 file.unlink()
@@ -227,6 +235,14 @@ def _change(body: dict[str, Any]) -> Change:
     for name in ("art_added", "art_removed"):
         body[name] = tuple(Art(**each) for each in body[name])
     return Change(**body)
+
+
+def _kept(change: Change) -> bytes | None:
+    """The back-up of *change*, as long as it is kept, and is what was kept."""
+    with contextlib.suppress(OSError):
+        kept = Path(change.backup).read_bytes() if change.backup is not None else None
+        return kept if _sum(kept) == change.sum_before else None
+    return None
 
 
 def _sum(content: bytes | None) -> str:

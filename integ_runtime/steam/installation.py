@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from integ_runtime.steam.library import SteamFiles
     from integ_runtime.steam.manifests import SteamApp
 
-BEGINS_WITHIN_S = 600.0
-"""How long to wait for the player's answer to what the client asks."""
+MOVES_WITHIN_S = 600.0
+"""How long to wait while nothing moves: for the player's answer to what the client asks, or for an update that it does later."""
 STANDS_FOR_S = 10.0
 """A download that Steam says is paused for so long was paused by somebody, not by its own turns."""
 
@@ -48,7 +48,7 @@ class SteamInstallation:
 
     async def install(self, game_id: str, *, wait: bool, report: Report = unheard) -> Handover:
         """
-        Ask the client to install the game; with *wait*, until it is there, was paused, or the client is gone or was not answered.
+        Ask the client to install the game; with *wait*, until it is there, was paused, or nothing moves any more.
 
         Raises:
             UsageError: *game_id* is no number.
@@ -63,21 +63,19 @@ class SteamInstallation:
         if not wait:
             return Handover(uri, "asked", before)
         report(Progress("wait", message="Steam is asked, and may ask you in its window; Ctrl-C ends the waiting, not the download."))
-        began, paused_since = time.monotonic(), 0.0
+        seen, moved_at = before, time.monotonic()
         while True:
             app = await asyncio.to_thread(self._files.find_app, app_id)
-            now = time.monotonic()
             if app is not None and app.state == "installed":
                 return Handover(uri, "installed", app)
-            if app is not None and app.state == "paused":
-                paused_since = paused_since or now
-                if now - paused_since >= STANDS_FOR_S:
-                    return Handover(uri, "paused", app)
-            else:
-                paused_since = 0.0
+            if app != seen:
+                seen, moved_at = app, time.monotonic()
+            stands_for_s = time.monotonic() - moved_at
+            if app is not None and app.state == "paused" and stands_for_s > STANDS_FOR_S:
+                return Handover(uri, "paused", app)
             if app is not None:
                 report(Progress("download" if app.bytes_to_download else "wait", app.bytes_downloaded, app.bytes_to_download or None))
-            if not await asyncio.to_thread(_still_there, client) or (app is None and now - began > BEGINS_WITHIN_S):
+            if stands_for_s > MOVES_WITHIN_S or not await asyncio.to_thread(_still_there, client):
                 return Handover(uri, "asked", app)
             await asyncio.sleep(self._poll_s)
 
@@ -100,7 +98,7 @@ class SteamInstallation:
         report(Progress("wait", message="Steam is asked, and may ask you in its window; Ctrl-C ends the waiting."))
         began = time.monotonic()
         while (app := await asyncio.to_thread(self._files.find_app, app_id)) is not None:
-            answered = app.state == "uninstalling" or time.monotonic() - began <= BEGINS_WITHIN_S
+            answered = app.state == "uninstalling" or time.monotonic() - began <= MOVES_WITHIN_S
             if not answered or not await asyncio.to_thread(_still_there, client):
                 return Handover(uri, "asked", app)
             await asyncio.sleep(self._poll_s)

@@ -12,6 +12,7 @@ from integ_cli.completion import offered
 from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.paths import read_paths
 from tests.cli.conftest import Integ, check_document
+from tests.cli.terminal import on_a_terminal
 from tests.runtime.steam.fake_client import end, fake_client, states_of_a_download
 from tests.runtime.steam.steam_home import SteamHome, running_client, write
 from tests.runtime.steam.test_steamcmd import GOOD, STEAMCMD
@@ -196,3 +197,20 @@ def test_steamcmd_installs_without_the_client_and_says_how_to_take_the_game_over
     refused = integ(*words, "--login", "ana", "--dir", str(home / "H"), "--json")
     assert (refused.code, check_document(refused.json)) == (4, {})
     assert refused.json["hint"] == "steamcmd +login ana +quit"
+
+
+def test_on_a_terminal_steamcmd_asks_for_the_password_itself(steam: SteamHome, library: Path, home: Path) -> None:
+    program = write(home / "bin" / "steamcmd", STEAMCMD.replace("appmanifest_620", "appmanifest_70002"))
+    program.chmod(0o755)
+    good = {**GOOD, "says": [line.replace("620", "70002") for line in GOOD["says"]]}
+    refused = {"says": ["Cached credentials not found."], "code": 5}
+    write(home / "bin" / "steamcmd.json", json.dumps([refused, {"says": ["password: asked by steamcmd"]}, good]))
+    with on_a_terminal("install", "steam:70002", "--steamcmd") as terminal:
+        terminal.until("Steam account's name: ")
+        terminal.type("ana\n")
+        terminal.until("it asks for the password now.")
+        terminal.until("password: asked by steamcmd")
+        assert terminal.end() == 0
+    assert "Next: integ import" in terminal.shown
+    runs = [json.loads(line) for line in (home / "bin" / "steamcmd.runs").read_text().splitlines()]
+    assert [("+app_update" in words, words[words.index("+login") + 1]) for words in runs] == [(True, "ana"), (False, "ana"), (True, "ana")]

@@ -63,7 +63,18 @@ async def test_a_client_that_ends_is_not_waited_for(home: Path, steam: SteamHome
 
 
 async def test_a_question_that_nobody_answers_is_given_up(home: Path, steam: SteamHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "BEGINS_WITHIN_S", 0.2)
+    monkeypatch.setattr(installation, "MOVES_WITHIN_S", 0.2)
+    program = fake_client(steam, home / "bin")
+    done = await asyncio.wait_for(installing(home).install("620", wait=True), 20)
+    end(program)
+    assert done.state == "asked"
+
+
+async def test_an_update_that_steam_does_later_is_not_waited_for_without_an_end(
+    home: Path, steam: SteamHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(installation, "MOVES_WITHIN_S", 0.2)
+    steam.app(620, "Portal 2", flags=6)
     program = fake_client(steam, home / "bin")
     done = await asyncio.wait_for(installing(home).install("620", wait=True), 20)
     end(program)

@@ -24,7 +24,7 @@ from integ_server.contract.errors import (
     UsageError,
     WouldLoseDataError,
 )
-from tests.runtime.steam.steam_home import SteamHome, running_client, write
+from tests.runtime.steam.steam_home import SteamHome, running_client, write, write_manifest
 
 MAPPING = ("InstallConfigStore", "Software", "Valve", "Steam", "CompatToolMapping")
 
@@ -170,6 +170,35 @@ async def test_a_choice_that_the_player_changed_since_is_kept_unless_forced(home
     assert read_vdf(config(steam)).text(*MAPPING, "620", "name") == "proton_8"
     await editor(home).undo(force=True)
     assert read_vdf(config(steam)).find(*MAPPING, "620") is None
+
+
+async def test_a_file_that_is_damaged_or_gone_since_is_told_and_force_finds_a_way(home: Path, steam: SteamHome) -> None:
+    before = config(steam).read_bytes()
+    await editor(home).use_tool("GE-Proton10-34", key="steam:620")
+    config(steam).write_bytes(b'"InstallConfigStore"\n{')
+    with pytest.raises(IntegrityError) as damaged:
+        await editor(home).undo()
+    assert damaged.value.hint == "integ steam undo --force puts the back-up in its place"
+    await editor(home).undo(force=True)
+    assert config(steam).read_bytes() == before
+    await editor(home).use_tool("GE-Proton10-34", key="steam:620")
+    config(steam).unlink()
+    with pytest.raises(NotFoundError, match="not there any more"):
+        await editor(home).undo()
+    await editor(home).undo(force=True)
+    assert not config(steam).exists()
+    with pytest.raises(NotFoundError, match="has changed nothing"):
+        await editor(home).undo()
+
+
+async def test_valves_own_tools_have_the_names_of_their_app_ids(home: Path, steam: SteamHome) -> None:
+    for app_id, folder in ((1493710, "Proton - Experimental"), (9999990, "Proton Newest")):
+        place = steam.app(app_id, folder)
+        write(place / "proton", "#!/bin/sh\n").chmod(0o755)
+        write_manifest(place)
+    assert (await editor(home).use_tool("Proton - Experimental", key="steam:620")).tool == "proton_experimental"
+    with pytest.raises(IntegrityError, match="under which name Steam knows Proton Newest"):
+        await editor(home).use_tool("Proton Newest", key="steam:620")
 
 
 async def test_few_back_ups_are_kept_and_the_newest_is_the_file_as_it_was(home: Path, steam: SteamHome) -> None:
