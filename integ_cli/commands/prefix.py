@@ -102,7 +102,8 @@ def forget(game: GameArgument, snapshot: Annotated[str, Argument(help="Which one
     out = output()
     settings = session.light_settings(out)
     release = session.get_release(out, settings, game)
-    out.confirm(f"Delete the snapshot {snapshot} of {release.title}?")
+    found: Snapshot = session.run(out, lambda runtime: runtime.prefixes.snapshot(release.key, snapshot), settings)
+    out.confirm(f"Delete the snapshot {found.id} of {release.title}{f' ({found.note})' if found.note else ''}?")
     gone = session.run(out, lambda runtime: runtime.prefixes.forget(release.key, snapshot), settings)
     out.result("prefix-forget", {"key": release.key, "id": gone.id}, f"{gone.id} is gone.")
 

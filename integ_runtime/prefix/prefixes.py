@@ -103,6 +103,13 @@ class Prefixes:
     async def snapshots(self, key: str) -> list[Snapshot]:
         return await asyncio.to_thread(list_snapshots, self._folder(key))
 
+    async def snapshot(self, key: str, snapshot_id: str) -> Snapshot:
+        """
+        Raises:
+            NotFoundError: There is none of this id.
+        """
+        return await asyncio.to_thread(get_snapshot, self._folder(key), snapshot_id)
+
     async def take(self, key: str, *, note: str = "", report: Report = unheard) -> Snapshot:
         """
         Keep a snapshot of the prefix.

@@ -51,6 +51,9 @@ def test_a_prefix_from_its_first_snapshot_to_its_end(integ: Integ, valid: Valid,
     ]
     assert valid(integ("prefix", "restore", KEY, restored["kept"]["id"], "--json"))["kept"] is not None
     assert save.read_text() == "second"
+    refused = integ("prefix", "forget", KEY, taken["id"], "--json")
+    assert (refused.code, refused.json["error"]) == (10, "WouldLoseDataError")
+    assert "before the mods" in refused.err
     assert valid(integ("prefix", "forget", KEY, taken["id"], "--yes", "--json"))["id"] == taken["id"]
     assert valid(integ("prefix", "remove", KEY, "--yes", "--json"))["purged"] is False
     assert valid(integ("prefix", "info", KEY, "--json"))["exists"] is False
@@ -90,7 +93,7 @@ def test_progress_is_told_as_events(integ: Integ, folder: Path) -> None:
         (["restore", KEY], 3),
         (["restore", KEY, "20200101T000000Z"], 3),
         (["forget", KEY, "20200101T000000Z", "--yes"], 3),
-        (["forget", KEY, "20200101T000000Z"], 10),
+        (["forget", KEY, "20200101T000000Z"], 3),
         (["remove", KEY], 10),
         (["snapshot", "gog:1200000003"], 3),
         (["remove", "gog:1200000003", "--yes"], 3),

@@ -113,6 +113,21 @@ async def test_a_removed_prefix_comes_back_from_its_snapshot(prefixes: Prefixes,
     assert hidden(folder) == []
 
 
+async def test_a_prefix_whose_pfx_is_a_link_to_itself_as_umu_makes_it_is_kept_and_restored(prefixes: Prefixes, folder: Path) -> None:
+    prefix = folder / "prefix"
+    shutil.move(prefix / "pfx" / "drive_c", prefix / "drive_c")
+    shutil.move(prefix / "pfx" / "system.reg", prefix / "system.reg")
+    (prefix / "pfx").rmdir()
+    (prefix / "pfx").symlink_to(prefix)
+    taken = await prefixes.take(KEY)
+    assert sorted(each.name for each in taken.tree.iterdir()) == ["drive_c", "pfx", "system.reg"]
+    assert os.readlink(taken.tree / "pfx") == str(prefix)
+    write_state(folder, "second")
+    await prefixes.restore(KEY)
+    assert state(folder) == "first"
+    assert (prefix / "pfx").resolve() == prefix
+
+
 async def test_remove_keeps_snapshots_unless_purged(prefixes: Prefixes, folder: Path) -> None:
     await prefixes.take(KEY)
     (folder / "prefix" / "pfx" / "drive_c").chmod(0o555)
