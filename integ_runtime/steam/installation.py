@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from integ_runtime.launch.environment import clean
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.steam.client import hand_over, steam_command, steam_uri
-from integ_runtime.steam.processes import client_runs
 from integ_server.contract.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class SteamInstallation:
                 return Handover(uri, "paused", app)
             if app is not None:
                 report(Progress("download" if app.bytes_to_download else "wait", app.bytes_downloaded, app.bytes_to_download or None))
-            if stands_for_s > MOVES_WITHIN_S or not await asyncio.to_thread(_still_there, client):
+            if stands_for_s > MOVES_WITHIN_S or not await asyncio.to_thread(self._still_there, client):
                 return Handover(uri, "asked", app)
             await asyncio.sleep(self._poll_s)
 
@@ -99,20 +98,19 @@ class SteamInstallation:
         began = time.monotonic()
         while (app := await asyncio.to_thread(self._files.find_app, app_id)) is not None:
             answered = app.state == "uninstalling" or time.monotonic() - began <= MOVES_WITHIN_S
-            if not answered or not await asyncio.to_thread(_still_there, client):
+            if not answered or not await asyncio.to_thread(self._still_there, client):
                 return Handover(uri, "asked", app)
             await asyncio.sleep(self._poll_s)
         return Handover(uri, "gone", before)
+
+    def _still_there(self, client: subprocess.Popen[bytes]) -> bool:
+        """Whether somebody can still answer: what was started, or the client that it handed the address to."""
+        return client.poll() is None or self._files.client_runs()
 
     async def _ask(self, uri: str, known: SteamApp | None) -> subprocess.Popen[bytes]:
         roots = await asyncio.to_thread(self._files.roots)
         command = steam_command(uri, roots, self._environ, holder=known.root if known else None)
         return await hand_over(command, clean(self._environ))
-
-
-def _still_there(client: subprocess.Popen[bytes]) -> bool:
-    """Whether somebody can still answer: what was started, or the client that it handed the address to."""
-    return client.poll() is None or client_runs()
 
 
 def _number(game_id: str) -> int:

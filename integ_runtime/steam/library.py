@@ -12,7 +12,7 @@ from typing import Any
 
 from integ_runtime.cache.records import LocalFact
 from integ_runtime.steam.manifests import SteamApp, apps_in, find_app, is_tool, with_play
-from integ_runtime.steam.processes import running
+from integ_runtime.steam.processes import holds_its_files, running
 from integ_runtime.steam.roots import SteamLibrary, SteamRoot, candidate_folders, find_libraries, find_roots, is_app_id, library_lists
 from integ_runtime.steam.tools import SteamTool, find_tools, tool_folders
 from integ_runtime.steam.users import Play, SteamUser, find_users, read_chosen_tools, read_play
@@ -95,6 +95,10 @@ class SteamFiles:
         """One app as it is now, by its own manifest alone; of several copies the one to show, None when there is none."""
         found = [app for library in self._libraries(self.roots(), []) if (app := find_app(library, app_id)) is not None]
         return max(found, key=_rank, default=None)
+
+    def client_runs(self) -> bool:
+        """Whether a client of one of these Steams runs now."""
+        return holds_its_files(self._home, self.roots())
 
     def doing(self, game_id: str) -> dict[str, Any] | None:
         """What Steam does with a game this moment, as `integ show --json` prints it; None when it has nothing of it here."""
