@@ -37,7 +37,7 @@ test-pythons: setup
 torture *arguments: setup
     {{ tool }}/pytest -q -m torture "$@"
 
-# one benchmark beside its yardstick: cli, proton, servers, api, sync, jobs
+# one benchmark beside its yardstick: api, cli, jobs, launch, proton, servers, sync
 bench name *arguments: setup
     shift; {{ python }} -m tests.bench.bench_{{ name }} "$@"
 

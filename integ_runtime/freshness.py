@@ -19,21 +19,22 @@ NOTE = "local-files.json"
 _VARIABLES = ("HOME", "STEAM_DIR", "STEAM_EXTRA_COMPAT_TOOLS_PATHS", "XDG_DATA_HOME")
 
 
-def bring_up_to_date(paths: Paths, environ: Mapping[str, str] = os.environ) -> None:
+def bring_up_to_date(paths: Paths, environ: Mapping[str, str] = os.environ) -> bool:
     """
-    Take what changed in Steam's and Integ's own files into the library cache.
+    Take what changed in Steam's and Integ's own files into the library cache; True when the library changed.
 
     Raises:
         StorageError: The cache can't be written.
     """
     note = paths.cache / NOTE
     if _unchanged(paths, environ, note):
-        return
+        return False
     from integ_runtime.local import refresh_local
 
     seen = _look(paths, environ)  # before the files are read: what changes meanwhile is seen the next time
-    refresh_local(paths, environ)
+    changed = refresh_local(paths, environ)
     _write(note, {**seen, "cache": _number(paths.cache_db)})
+    return changed
 
 
 def _unchanged(paths: Paths, environ: Mapping[str, str], note: Path) -> bool:

@@ -167,7 +167,7 @@ class Runtime:
     def launcher(self) -> Launcher:
         from integ_runtime.launch.launcher import Launcher
 
-        return Launcher(self.settings, self.installed, self.proton, self.steam, self.library)
+        return Launcher(self.settings, self.installed, lambda: self.proton, lambda: self.steam, self.library)
 
     @cached_property
     def prefixes(self) -> Prefixes:
@@ -213,9 +213,9 @@ class Runtime:
 
     async def refresh_local(self) -> bool:
         """Look at Steam's files and at Integ's own records again, if they changed; True when the library did."""
-        from integ_runtime.local import refresh_local
+        from integ_runtime.freshness import bring_up_to_date
 
-        return await asyncio.to_thread(refresh_local, self.paths, dict(os.environ))
+        return await asyncio.to_thread(bring_up_to_date, self.paths, dict(os.environ))
 
     async def set_setting(self, name: str, value: str) -> None:
         """Write one setting into the file, as text the way the environment would hold it; see `config_file.write_setting`."""

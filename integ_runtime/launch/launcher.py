@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
-from integ_runtime.downloads.background import in_background
 from integ_runtime.errors import LaunchError, ProgramMissingError
-from integ_runtime.launch import prefix as prefixes
 from integ_runtime.launch.desktop import has_session_bus
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.flatpak import INFO, on_the_host
@@ -34,11 +32,8 @@ from integ_runtime.launch.playtime import Playing, playing
 from integ_runtime.launch.preflight import check_program, find_wineserver
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game, run_tool
 from integ_runtime.launch.tasks import with_own_emulator, with_task
-from integ_runtime.launch.umu_ids import read_id
 from integ_runtime.launch.wrappers import split_wrappers
-from integ_runtime.prefix.versions import Used
 from integ_runtime.settings import RuntimeSettings
-from integ_runtime.steam.tools import read_tool
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -48,14 +43,18 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """Starts installed games and keeps their play record. Nothing here asks the network."""
+    """
+    Starts installed games and keeps their play record. Nothing here asks the network.
+
+    What only Windows games and Steam's need is made, and loaded, when one is started: a native game waits for none of it.
+    """
 
     def __init__(
         self,
         settings: RuntimeSettings,
         installed: InstalledGames,
-        proton: ProtonStore,
-        steam: SteamFiles,
+        proton: Callable[[], ProtonStore],
+        steam: Callable[[], SteamFiles],
         library: LibraryCache | None = None,
         *,
         environ: Mapping[str, str] = os.environ,
@@ -193,9 +192,14 @@ class Launcher:
         tool: Tool | None = None,
         runner: str | None = None,
     ) -> LaunchPlan:
+        from integ_runtime.launch import prefix as prefixes
+        from integ_runtime.launch.umu_ids import read_id
+        from integ_runtime.prefix.versions import Used
+        from integ_runtime.steam.tools import read_tool
+
         key = game.key
         try:
-            build = await self._proton.build_for(key, asked=asked, required=required)
+            build = await self._proton().build_for(key, asked=asked, required=required)
         except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
             raise LaunchError(error.message, hint=error.hint) from error
         machine = await asyncio.to_thread(self._machine, wrappers, windows=True)
@@ -252,12 +256,16 @@ class Launcher:
         Raises:
             BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
         """
+        from integ_runtime.downloads.background import in_background
+        from integ_runtime.launch import prefix as prefixes
+        from integ_runtime.prefix.versions import Used
+
         assert plan.prefix is not None
         await asyncio.to_thread(prefixes.prepare, plan.prefix)
         if plan.proton:
-            build = await self._proton.build_for(plan.key, asked=plan.proton)
+            build = await self._proton().build_for(plan.key, asked=plan.proton)
             await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
-            await self._proton.mark_used(build)
+            await self._proton().mark_used(build)
 
     def running(self) -> list[Playing]:
         """Every play that goes on, started by whichever Integ."""
@@ -329,14 +337,14 @@ class Launcher:
     def _machine(self, wrappers: Sequence[str], *, windows: bool) -> Machine:
         umu = self._which("umu-run") if windows else None
         programs = {words[0] for text in wrappers for words in split_wrappers(text)}
-        roots = self._steam.roots() if windows else []
+        roots = self._steam().roots() if windows else []
         return Machine(
             environ=self._environ,
             home=self._settings.paths.home,
             uid=os.geteuid(),
             umu_run=umu,
             umu_runtimes=self._umu_runtimes() if umu else frozenset(),
-            tools=tuple(self._steam.tools()) if windows else (),
+            tools=tuple(self._steam().tools()) if windows else (),
             steam_root=roots[0].path if roots else None,
             programs={name: self._which(name) for name in programs},
             session_bus="gamemoderun" not in map(os.path.basename, programs) or self._has_session_bus(),
@@ -355,12 +363,12 @@ class Launcher:
 
         game_id = key.partition(":")[2]
         uri = steam_uri("rungameid", game_id)
-        known = self._steam.snapshot().find_game(int(game_id))
+        known = self._steam().snapshot().find_game(int(game_id))
         if known is None or not known.installed:
             raise NotFoundError(f"{key} is not installed", hint=f"integ install {key}")
         if args:
             uri = f"steam://run/{game_id}//{quote(' '.join(args), safe='')}/"
-        command = steam_command(uri, self._steam.roots(), self._environ, holder=known.root)
+        command = steam_command(uri, self._steam().roots(), self._environ, holder=known.root)
         return LaunchPlan(
             key=key,
             title=known.name or key,

@@ -7,14 +7,16 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
 from integ_runtime.launch.environment import clean, is_reserved, masked, shown
 from integ_runtime.launch.umu_ids import STORES, UNKNOWN
 from integ_runtime.launch.wrappers import sorted_wrappers
-from integ_runtime.steam.tools import SteamTool, find_runtime
+
+if TYPE_CHECKING:
+    from integ_runtime.steam.tools import SteamTool
 
 Runner = Literal["native", "umu", "runtime", "bare", "steam"]
 VERB = "waitforexitandrun"
@@ -280,6 +282,8 @@ def _tool_chain(build: BuildTool, machine: Machine) -> tuple[SteamTool, ...]:
 
 
 def _find_runtime(app_id: str, machine: Machine) -> SteamTool | None:
+    from integ_runtime.steam.tools import find_runtime
+
     return find_runtime(machine.tools, app_id, root=machine.steam_root)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import NotExecutableError, ProgramMissingError
-from integ_runtime.steam.tools import is_executable
 from integ_server.contract.errors import UsageError
 
 
 def find_wineserver(build: Path) -> Path | None:
     """The build's own, which ends all of a prefix when it is asked to; `dist` in old builds."""
+    from integ_runtime.steam.tools import is_executable
+
     found = (build / folder / "bin" / "wineserver" for folder in ("files", "dist"))
     return next((each for each in found if is_executable(each)), None)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from integ_runtime.content.imports import find_tasks, found_by_case
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
 from integ_server.contract.errors import IntegrityError, NotFoundError
@@ -23,6 +22,8 @@ def with_task(game: InstalledGame, name: str) -> InstalledGame:
     Raises:
         NotFoundError: Nothing in the list is called that; the message says what there is.
     """
+    from integ_runtime.content.imports import find_tasks
+
     tasks = find_tasks(game.path, game.key, game.platform)
     exact = [task for task in tasks if task.name.casefold() == name.casefold()]
     found = exact or [task for task in tasks if task.name.casefold().startswith(name.casefold())]
@@ -54,6 +55,8 @@ def with_own_emulator(game: InstalledGame, which: Callable[[str], Path | None]) 
 
 def _as_here(word: str, cwd: Path, game: InstalledGame) -> str:
     """`..\\dosbox.conf` as the file that Windows would find by it; a word that is no path stays as it is."""
+    from integ_runtime.content.imports import found_by_case
+
     option, sign, path = word.partition("=") if word.startswith("--") else ("", "", word)
     plain = path.replace("\\", "/")
     if "/" not in plain or plain.startswith("-"):

@@ -59,7 +59,7 @@ class Stage:
     @property
     def launcher(self) -> Launcher:
         steam = SteamFiles(self.settings.paths.home, self.environ, system=self.settings.paths.home / "no-system")
-        return Launcher(self.settings, self.installed, self.proton, steam, self.library, environ=self.environ)  # type: ignore[arg-type]
+        return Launcher(self.settings, self.installed, lambda: self.proton, lambda: steam, self.library, environ=self.environ)  # type: ignore
 
     @property
     def library(self) -> LibraryCache:
