@@ -106,13 +106,16 @@ def write_manifest(place: Path, *, requires: str = "", command: str = "/proton %
 
 
 @contextmanager
-def running_client(root: Path) -> Iterator[None]:
-    """A process that looks like the client of this Steam."""
+def running_client(root: Path, *files: Path) -> Iterator[None]:
+    """A process that looks like the client of this Steam: it keeps *files* in memory, and writes them out at its end."""
     program = root / "ubuntu12_32" / "steam"
     client = subprocess.Popen([program, "-c", "echo; read line"], executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert client.stdout is not None
         client.stdout.readline()
+        known = {file: file.read_bytes() for file in files}
         yield
+        for file, content in known.items():
+            file.write_bytes(content)
     finally:
         client.communicate(b"end\n")

@@ -95,6 +95,16 @@ async def test_writes_refuse_while_steam_runs(home: Path, steam: SteamHome) -> N
         assert (await editor(home).use_tool("GE-Proton10-34", key="steam:620")).changed
 
 
+async def test_what_is_written_once_steam_has_ended_is_what_it_reads_and_writes_from_then_on(home: Path, steam: SteamHome) -> None:
+    """A client writes its files out at its end, whatever stands in them by then: a change made meanwhile would be lost."""
+    with running_client(steam.root, config(steam)), pytest.raises(BusyError):
+        await editor(home).use_tool("GE-Proton10-34", key="steam:620")
+    await editor(home).use_tool("GE-Proton10-34", key="steam:620")
+    with running_client(steam.root, config(steam)):
+        assert (await editor(home).tools())[0].used_by == ("steam:620",)
+    assert read_vdf(config(steam)).text(*MAPPING, "620", "name") == "GE-Proton10-34"
+
+
 async def test_in_gaming_mode_nobody_is_told_to_end_steam_there(home: Path, steam: SteamHome) -> None:
     with running_client(steam.root), pytest.raises(BusyError) as refused:
         await editor(home, XDG_CURRENT_DESKTOP="gamescope").use_tool(None)
