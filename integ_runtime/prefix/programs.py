@@ -22,6 +22,7 @@ from integ_runtime.launch.run import LaunchOutcome, play_lock
 from integ_runtime.prefix.prefixes import check_ours, settle
 from integ_runtime.prefix.users import users_of, wait_until_quiet
 from integ_runtime.prefix.versions import last_build, noted_build
+from integ_runtime.steam.tools import is_executable
 from integ_server.contract.errors import BusyError, IntegError, UsageError
 
 _VERB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}(=[A-Za-z0-9_.-]{0,128})?", re.ASCII)
@@ -128,18 +129,13 @@ class PrefixPrograms:
         Raises:
             UsageError: A verb is none.
             BusyError: The game runs.
-            ProgramMissingError: Neither umu-run nor winetricks is on this machine.
+            ProgramMissingError: Neither umu-run nor winetricks is on this machine, and the build brings none.
             IntegError: It failed.
         """
         check_verbs(verbs)
         folder = self._folder(key)
         prefix = prefix_of(folder)
-        by: Literal["umu-run", "winetricks"] = "umu-run"
-        if self._launcher.find_program("umu-run") is None:
-            by = "winetricks"
-            script = self._launcher.find_program("winetricks")
-            if script is None:
-                raise ProgramMissingError("neither umu-run nor winetricks is on this machine", hint="install winetricks, or umu-launcher")
+        by: Literal["umu-run", "winetricks"] = "umu-run" if self._launcher.find_program("umu-run") else "winetricks"
         with play_lock(folder, doing="it runs, or its prefix is being worked on") as lock:
             await in_background(lambda stop: settle(folder, stop.check), name="prefix")
             before = await asyncio.to_thread(_applied, prefix)
@@ -152,9 +148,10 @@ class PrefixPrograms:
                 plan = await self._launcher.plan_tool(key, tool, proton=proton, runner="umu")
             else:
                 made = await self._launcher.plan_tool(key, _MAKE, proton=proton)
+                tricks = _by_winetricks(made, self._launcher.find_program("winetricks"), wanted)
                 if not await asyncio.to_thread(is_made, prefix):
                     await self._make(folder, made, lock)
-                plan = _by_winetricks(made, str(script), wanted)
+                plan = tricks
             outcome = await self._launcher.run_tool(plan, lock=lock, attach=attach)
             await in_background(lambda stop: _wait_for_registry(prefix, stop.check), name="prefix")
             if outcome.exit_code == 0:
@@ -223,16 +220,21 @@ def show_folder(folder: Path, environ: Mapping[str, str], opener: Path | None) -
     return True
 
 
-def _by_winetricks(made: LaunchPlan, script: str, verbs: Sequence[str]) -> LaunchPlan:
-    """The machine's own winetricks with the build's Wine, outside of any container."""
+def _by_winetricks(made: LaunchPlan, script: Path | None, verbs: Sequence[str]) -> LaunchPlan:
+    """The machine's own winetricks, or the one that GE's and umu's builds bring, with the build's Wine and outside of any container."""
     if not made.stop or made.prefix is None:
         raise LaunchError(f"{made.proton} has no Wine of its own that winetricks could use", hint=f"integ proton verify {made.proton}")
     server = Path(made.stop[0])
     wine = next((each for each in (server.with_name("wine"), server.with_name("wine64")) if each.is_file()), None)
     if wine is None:
         raise LaunchError(f"{made.proton} has no wine beside its wineserver", hint=f"integ proton verify {made.proton}")
+    bundled = server.parents[2] / "protonfixes" / "winetricks"
+    if script is None and is_executable(bundled):
+        script = bundled
+    if script is None:
+        raise ProgramMissingError("neither umu-run nor winetricks is on this machine", hint="install winetricks, or umu-launcher")
     env = {"WINEPREFIX": str(made.prefix / "pfx"), "WINE": str(wine), "WINESERVER": str(server)}
-    return replace(made, argv=(script, "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner="bare")
+    return replace(made, argv=(str(script), "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner="bare")
 
 
 def _applied(prefix: Path) -> frozenset[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,7 +133,7 @@ mkdir -p "$STEAM_COMPAT_DATA_PATH/pfx/drive_c"
 case "$1" in
 wineboot) touch "$STEAM_COMPAT_DATA_PATH/pfx/system.reg";;
 code) echo "out of the program"; exit "$2";;
-wait) trap 'exit 9' INT TERM; echo ready; while :; do sleep 0.05; done;;
+wait) trap 'exit 9' INT TERM; [ -n "$2" ] && echo $$ > "$2"; echo ready; while :; do sleep 0.05; done;;
 esac
 """
 
@@ -207,6 +210,26 @@ def test_one_ctrl_c_ends_the_program(windows_game: Path) -> None:
         terminal.interrupt()
         assert terminal.end() == 9
     assert "exited with 9" in terminal.shown
+
+
+def test_a_program_outlives_an_integ_that_is_killed_and_keeps_the_prefix_to_itself(integ: Integ, windows_game: Path, home: Path) -> None:
+    words = [sys.executable, "-m", "integ_cli", "prefix", "run", KEY, "wait", f"{home}/pid"]
+    started = subprocess.Popen(words, env={"HOME": str(home), "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    pid = int((home / "pid").read_text())
+    started.kill()
+    started.wait()
+    try:
+        assert Path(f"/proc/{pid}").exists()
+        assert integ("prefix", "snapshot", KEY).code == 6
+        assert integ("launch", KEY).code == 6
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        started.stdout.close()
+    while integ("prefix", "snapshot", KEY).code == 6:
+        os.sched_yield()
+    assert integ("prefix", "snapshots", KEY).out != ""
 
 
 def test_on_a_desktop_s_terminal_open_shows_the_folder(windows_game: Path, home: Path) -> None:

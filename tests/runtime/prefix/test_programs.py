@@ -273,10 +273,17 @@ async def test_without_umu_the_machine_s_winetricks_gets_the_build_s_wine(progra
         await programs.winetricks(KEY, ["broken"], attach=False)
 
 
-async def test_without_either_it_says_what_to_install(programs: PrefixPrograms) -> None:
+async def test_without_both_the_winetricks_that_the_build_brings_is_taken(programs: PrefixPrograms, stage: Stage) -> None:
+    assert stage.proton.build
+    write_program(stage.proton.build.path / "protonfixes" / "winetricks", WINETRICKS)
+    assert (await programs.winetricks(KEY, ["d3dx9"], attach=False)).applied == ("d3dx9",)
+
+
+async def test_without_any_it_says_what_to_install_and_makes_nothing(programs: PrefixPrograms, stage: Stage) -> None:
     with pytest.raises(ProgramMissingError) as caught:
         await programs.winetricks(KEY, ["d3dx9"])
     assert "winetricks" in caught.value.hint
+    assert verbs(stage) == []
 
 
 @pytest.mark.parametrize("verb", ["--force", "-q", "a b", "a;b", "", "a/../b", "/tmp/x.verb", "a=b c", "a\n", "ä"])
