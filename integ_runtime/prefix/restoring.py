@@ -26,7 +26,7 @@ from integ_runtime.prefix.snapshots import (
 )
 from integ_runtime.prefix.swapping import JOURNAL, exchange
 from integ_runtime.prefix.versions import Used, last_build, write_note
-from integ_runtime.proton.install import remove_tree, sync_folder, sync_to_disk
+from integ_runtime.proton.folder import remove_tree, sync_folder, sync_to_disk
 from integ_server.contract.errors import IntegrityError, StorageError
 
 _ASIDE = "before"

@@ -21,7 +21,7 @@ from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.prefix.copying import Measure, check_room, copy_tree, measure
 from integ_runtime.prefix.versions import Used, last_build
 from integ_runtime.progress import Progress
-from integ_runtime.proton.install import remove_tree, sync_folder, sync_to_disk
+from integ_runtime.proton.folder import remove_tree, sync_folder, sync_to_disk
 from integ_server.contract.errors import NotFoundError
 from integ_server.releases.families import natural_order
 

@@ -6,16 +6,12 @@ Killed at any instant, the folder holds a whole version or none; the archive sta
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
-import secrets
-import shutil
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +21,10 @@ from integ_runtime.downloads.fetch import Source, Transfer, check_space, drop_pa
 from integ_runtime.locks import only_one
 from integ_runtime.progress import Progress, Report
 from integ_runtime.proton.archive import Limits
-from integ_runtime.proton.installed import IN_STEAM, LATEST, RECORD, WORK_PREFIX, check_build, read_build
+from integ_runtime.proton.folder import LOCK, PARTS, check_file_system, clean_up, hidden_sibling, point_latest, sync_folder, sync_to_disk
+from integ_runtime.proton.installed import IN_STEAM, RECORD, check_build, read_build
 from integ_runtime.proton.unpack import Unpacked, unpack
 from integ_runtime.proton.verify import write_files_record
-from integ_runtime.steam.tools import TOOLS_FOLDER
 from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import IntegrityError, StorageError, WouldLoseDataError, utc_now_text
 from integ_server.releases.families import Family, version_name
@@ -37,13 +33,9 @@ if TYPE_CHECKING:
     from integ_server.releases.feed import Archive
     from integ_server.upstream import BulkDoor
 
-LOCK = ".integ.lock"
-_PARTS = ".integ-download"
 _CHUNKS_WAITING = 8
 _UNPACKED_TO_ARCHIVE = 3
 _EARLY_SYNC_BYTES = 160 << 20
-_PARTS_LIVE_S = 14 * 86_400.0
-_NO_LINKS = {"vfat", "msdos", "exfat", "fuse.exfat", "umsdos"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +101,7 @@ async def install(
             return InstallOutcome(order.version, order.family.slug, target, already_installed=True, bytes_fetched=0)
         if os.path.lexists(target):
             raise WouldLoseDataError(f"{target} is in the way and is no Proton build", hint=f"move {target} elsewhere")
-        copied = await copy(order.source, tools / _PARTS / f"{order.archive.name}.part") if copy is not None else 0
+        copied = await copy(order.source, tools / PARTS / f"{order.archive.name}.part") if copy is not None else 0
         fetched = copied + await in_background(
             lambda stop: _install(order, tools, door=door, stop=stop, reporter=reporter, limits=limits), name=f"install {order.version}"
         )
@@ -118,83 +110,20 @@ async def install(
     return InstallOutcome(order.version, order.family.slug, target, already_installed=False, bytes_fetched=fetched)
 
 
-def clean_up(tools: Path) -> None:
-    """
-    Remove what killed runs left half-made, and parts of archives that nobody went on with for two weeks; for the holder of the lock, since
-    nobody else can be at work then.
-    """
-    with suppress(FileNotFoundError), os.scandir(tools) as entries:
-        for entry in entries:
-            if entry.name.startswith(WORK_PREFIX):
-                remove_tree(Path(entry.path))
-    old = time.time() - _PARTS_LIVE_S
-    for part in (tools / _PARTS).glob("*.part"):
-        with suppress(OSError):
-            if part.stat().st_mtime < old:
-                drop_part(part)
-    with suppress(OSError):  # goes when nothing is kept in it
-        (tools / _PARTS).rmdir()
-
-
-def remove_tree(folder: Path) -> None:
-    """Delete *folder* even where archives made folders read-only; what can't go now goes next time."""
-    with suppress(OSError):
-        if not folder.is_symlink() and folder.is_dir():
-            for parent, names, _ in os.walk(folder):
-                for name in names:
-                    place = Path(parent, name)
-                    if not place.is_symlink() and not os.access(place, os.W_OK | os.X_OK):
-                        place.chmod(0o700)
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            folder.unlink()
-
-
-def point_latest(tools: Path, version: str) -> None:
-    """Make `latest` point to *version*, in one step."""
-    link, beside = tools / LATEST, tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
-    with suppress(OSError):
-        if os.readlink(link) == version:  # noqa: PTH115
-            return
-    with storage_errors(link):
-        if link.exists() and not link.is_symlink():
-            return  # the player's own folder of that name stays
-        beside.symlink_to(version)
-        beside.replace(link)
-
-
-def check_file_system(folder: Path) -> None:
-    """
-    Raises:
-        StorageError: Builds can't live on the file system of *folder*: it knows no links, or runs no programs.
-    """
-    with storage_errors(folder):
-        flags, device = os.statvfs(folder).f_flag, folder.stat().st_dev
-    if flags & os.ST_NOEXEC:
-        raise StorageError(f"no program may be run from {folder}: it is mounted noexec", hint=_elsewhere(folder))
-    kind = _file_system_kind(device)
-    if kind in _NO_LINKS:
-        raise StorageError(f"{folder} is on {kind}, which can't hold a Proton build", hint=_elsewhere(folder))
-
-
-def _elsewhere(folder: Path) -> str:
-    return "leave --to steam away" if folder.name == TOOLS_FOLDER else "set XDG_CACHE_HOME to another folder"
-
-
 def _install(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
     """The whole of it, in a thread that may block; the bytes that came over the network."""
     try:
         return _install_whole(order, tools, door=door, stop=stop, reporter=reporter, limits=limits)
     finally:
         with suppress(OSError):  # goes when nothing is kept in it
-            (tools / _PARTS).rmdir()
+            (tools / PARTS).rmdir()
 
 
 def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, reporter: Reporter, limits: Limits | None) -> int:
     clean_up(tools)
     check_file_system(tools)
     archive = order.archive
-    part = tools / _PARTS / f"{archive.name}.part"
+    part = tools / PARTS / f"{archive.name}.part"
     here = part.stat().st_size if part.is_file() else 0
     check_space(tools, max(0, archive.size_bytes - here) + _UNPACKED_TO_ARCHIVE * archive.size_bytes)
     source = order.source
@@ -202,7 +131,10 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
     for attempt in (1, 2):
         transfer = Transfer(source, part, door, stop, reporter)
         try:
-            with hidden_sibling(tools) as work:
+            with hidden_sibling(tools) as hidden:
+                work = hidden / order.version
+                with storage_errors(work):
+                    work.mkdir(0o755)
                 unpacked = _pass_through(transfer, work, stop, limits)
                 fetched += transfer.bytes_fetched
                 stop.check()
@@ -223,41 +155,6 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
     sync_folder(tools)
     drop_part(part)
     return fetched
-
-
-@contextmanager
-def hidden_sibling(tools: Path) -> Iterator[Path]:
-    """A new folder beside the builds; gone again unless it is renamed."""
-    work = tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
-    with storage_errors(work):
-        work.mkdir(0o755)
-    try:
-        yield work
-    finally:
-        if work.exists():
-            remove_tree(work)
-
-
-def sync_to_disk(folder: Path) -> None:
-    """One call for the whole tree: a call for each of its thousands of files takes many times as long."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
-            number = ctypes.get_errno()
-            with storage_errors(folder):
-                raise OSError(number, os.strerror(number))
-    finally:
-        os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed in *folder* survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with storage_errors(folder):
-            os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _pass_through(transfer: Transfer, work: Path, stop: Stop, limits: Limits | None) -> Unpacked:
@@ -377,17 +274,3 @@ def _write_records(order: Order, work: Path, unpacked: Unpacked, transfer: Trans
     write_files_record(work, unpacked)
     with storage_errors(work / RECORD):
         (work / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-
-
-def _file_system_kind(device: int) -> str:
-    """The kind of the file system with that device number, as the kernel names it; empty when it can't be told."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    with suppress(OSError), Path("/proc/self/mountinfo").open(encoding="utf-8", errors="replace") as mounts:
-        for line in mounts:
-            before, _, after = line.partition(" - ")
-            if before.split(" ")[2:3] == [wanted]:
-                return after.split(" ", 1)[0]
-    return ""
-
-
-__all__ = ["LOCK", "InstallOutcome", "Order", "check_file_system", "clean_up", "install", "point_latest", "remove_tree"]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
-from integ_runtime.proton.install import LOCK, clean_up, remove_tree
-from integ_runtime.proton.installed import LATEST, WORK_PREFIX
+from integ_runtime.proton.folder import LOCK, clean_up, hidden_sibling
+from integ_runtime.proton.installed import LATEST
 from integ_server.contract.errors import BuildNotFoundError
 
 
@@ -35,10 +34,8 @@ async def remove(path: Path, check: Callable[[], None]) -> None:
         with suppress(OSError):  # first: a `latest` that leads nowhere is worse than none
             if os.readlink(link) == path.name:  # noqa: PTH115
                 link.unlink()
-        hidden = tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"
-        with storage_errors(path):
-            path.rename(hidden)
-        remove_tree(hidden)
+        with hidden_sibling(tools) as hidden, storage_errors(path):
+            path.rename(hidden / path.name)
 
     async with only_one(path.parent / LOCK, doing="changing the Proton versions"):
         await asyncio.to_thread(away)

@@ -97,7 +97,8 @@ class ProtonStore:
             IntegrityError: The archive is not what was published, or nobody says what it should be and *unverified* is not set.
             ProviderError, StorageError: See `proton.install.install`.
         """
-        from integ_runtime.proton.install import InstallOutcome, point_latest
+        from integ_runtime.proton.folder import point_latest
+        from integ_runtime.proton.install import InstallOutcome
 
         wanted = parse_version(version, family=family)
         here = await asyncio.to_thread(self._own, wanted) if wanted.newest_of is None else None
@@ -164,7 +165,7 @@ class ProtonStore:
 
     async def mark_used(self, build: InstalledBuild) -> None:
         """Point `latest` to *build*, when it is one of Integ's own."""
-        from integ_runtime.proton.install import point_latest
+        from integ_runtime.proton.folder import point_latest
 
         if build.source == "integ":
             await asyncio.to_thread(point_latest, self._tools, build.version)

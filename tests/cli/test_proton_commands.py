@@ -127,3 +127,16 @@ def test_an_update_by_an_old_list_says_that_it_is_old(integ: Integ, sandbox: Run
     told = integ("proton", "update")
     assert (told.code, told.out) == (0, "GE-Proton11-6 is the newest already.\n")
     assert told.err.startswith("warning: GitHub asks for a pause")
+
+
+def test_a_declared_version_needs_no_family_and_comes_back_in_an_export(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid, tmp_path: Path
+) -> None:
+    declared, exported = tmp_path / "state.json", tmp_path / "exported.json"
+    declared.write_text('{"proton": {"versions": ["umu-9.0-3.2"]}}')
+    assert integ("apply", str(declared)).code == 0
+    assert [each["version"] for each in valid(integ("proton", "list", "--json"))["items"]] == ["UMU-Proton-9.0-3.2"]
+    assert valid(integ("apply", str(declared), "--json"))["changes"] == []
+    assert integ("export", str(exported)).code == 0
+    assert valid(integ("apply", str(exported), "--json"))["changes"] == []
+    assert "UMU-Proton-9.0-3.2" in exported.read_text()

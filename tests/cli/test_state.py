@@ -219,6 +219,8 @@ WRONG: list[tuple[str, str, int]] = [
     ('{"settings": {"default_proton": "GE-Proton9-1"}, "proton": {"default": "GE-Proton9-2"}}', "two defaults", 2),
     ('{"proton": {"versions": ["latest"]}}', "name one", 2),
     ('{"proton": {"versions": ["what"]}}', "is no Proton version", 2),
+    ('{"proton": {"versions": ["umu"]}}', "name one", 2),
+    ('{"proton": {"versions": [{"version": "umu-9.0-3.2", "family": "ge"}]}}', "is no version of GE-Proton", 2),
     ('{"proton": {"versions": [{"version": "GE-Proton9-1", "family": "x"}]}}', "no family 'x'", 2),
     ('{"preferences": {"platform": "mac"}}', "preferences.platform", 2),
     ('{"schema": "integ/export@2", "data": {}}', "another document", 2),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,3 +33,16 @@ def fake_build(tools: Path, version: str) -> Path:
 def left_over(tools: Path) -> list[str]:
     """What lies in the folder beside builds, `latest` and the lock."""
     return sorted(each.name for each in tools.iterdir() if each.name.startswith(".") and each.name != ".integ.lock")
+
+
+@contextmanager
+def running_from(build: Path) -> Iterator[int]:
+    """A process that runs from *build*; its id, once its program has begun."""
+    (build / "proton").write_text("#!/bin/sh\necho here\nread line\n")
+    with subprocess.Popen([build / "proton"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        try:
+            yield running.pid
+        finally:
+            running.kill()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from integ_runtime.proton import folder
 from integ_runtime.proton.store import ProtonStore
 from integ_runtime.steam.library import SteamFiles
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError, WouldLoseDataError
 from integ_server.releases.families import X86, this_arch
 from tests.conftest_sandbox import RunningSandbox
-from tests.runtime.proton.proton_home import fake_build, left_over
+from tests.runtime.proton.proton_home import fake_build, left_over, running_from
 from tests.runtime.steam.steam_home import SteamHome, write
 
 ROOTS = {
@@ -46,6 +46,23 @@ async def test_a_build_comes_into_the_folder_of_whichever_steam_there_is(store: 
     (item,) = await store.list_items()
     assert (item["version"], item["family"], item["path"]) == ("GE-Proton9-1", "ge", str(done.path))
     assert (await store.verify("GE-Proton9-1")).is_whole
+
+
+async def test_steam_sees_nothing_of_a_build_that_is_not_whole_yet(
+    store: ProtonStore, steam: SteamHome, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what lies directly in the folders below its own, hidden ones too."""
+    seen: list[tuple[str, list[Path]]] = []
+
+    def look(stage: str) -> None:
+        tools = folder_of(steam)
+        seen.append((stage, [*tools.glob("*/compatibilitytool.vdf"), *tools.glob(".*/compatibilitytool.vdf")]))
+
+    await store.install_into_steam("ge-9.1", report=lambda progress: look(progress.stage))
+    assert [found for stage, found in seen if stage == "check"] == [[]]
+    monkeypatch.setattr(folder, "remove_tree", lambda tree: look("removing"))
+    await store.remove("ge-9.1")
+    assert seen[-1] == ("removing", [])
 
 
 async def test_without_steam_it_is_told_what_to_do(store: ProtonStore, sandbox: RunningSandbox) -> None:
@@ -152,11 +169,8 @@ async def test_what_steam_is_set_to_stays_unless_forced(store: ProtonStore, stea
 
 async def test_what_runs_from_steams_folder_stays(store: ProtonStore, steam: SteamHome) -> None:
     done = (await store.install_into_steam("ge-9.1")).outcome
-    (done.path / "proton").write_text("#!/bin/sh\nread line\n")
-    with subprocess.Popen([done.path / "proton"], stdin=subprocess.PIPE) as running:
-        with pytest.raises(WouldLoseDataError, match=str(running.pid)):
-            await store.remove("ge-9.1")
-        running.kill()
+    with running_from(done.path) as pid, pytest.raises(WouldLoseDataError, match=str(pid)):
+        await store.remove("ge-9.1")
 
 
 async def test_two_at_once_install_it_once(store: ProtonStore, steam: SteamHome) -> None:

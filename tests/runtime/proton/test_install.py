@@ -321,8 +321,8 @@ print(sorted(each.name for each in settings.paths.proton_dir.iterdir() if each.n
 
 
 async def test_a_file_system_that_runs_no_programs_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from integ_runtime.proton import install as installing
+    from integ_runtime.proton import folder
 
-    monkeypatch.setattr(installing, "_file_system_kind", lambda device: "vfat")
+    monkeypatch.setattr(folder, "_file_system_kind", lambda device: "vfat")
     with pytest.raises(StorageError, match="vfat"):
-        installing.check_file_system(home)
+        folder.check_file_system(home)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from integ_server.contract.errors import (
     UsageError,
     WouldLoseDataError,
 )
-from tests.runtime.proton.proton_home import fake_build, left_over, store_of
+from tests.runtime.proton.proton_home import fake_build, left_over, running_from, store_of
 from tests.runtime.steam.steam_home import SteamHome
 
 
@@ -138,10 +137,8 @@ async def test_a_build_that_a_game_is_set_to_stays_unless_forced(home: Path, too
 async def test_a_build_that_something_runs_from_stays(home: Path, tools: Path) -> None:
     store = store_of(home)
     path = fake_build(tools, "GE-Proton9-1")
-    with subprocess.Popen([path / "proton"], stdin=subprocess.PIPE) as running:
-        with pytest.raises(WouldLoseDataError, match=str(running.pid)):
-            await store.remove("ge-9.1")
-        running.kill()
+    with running_from(path) as pid, pytest.raises(WouldLoseDataError, match=str(pid)):
+        await store.remove("ge-9.1")
     await store.remove("ge-9.1")
     assert not path.exists()
 

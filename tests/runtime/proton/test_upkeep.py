@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from integ_runtime.settings import read_settings
 from integ_server.contract.errors import BuildNotFoundError, PartialError, ProviderUnavailableError
 from integ_server.releases.families import FAMILIES
 from tests.conftest_sandbox import RunningSandbox
-from tests.runtime.proton.proton_home import fake_build, left_over
+from tests.runtime.proton.proton_home import fake_build, left_over, running_from
 from tests.runtime.steam.steam_home import SteamHome
 
 NEWEST, UMU, CACHYOS = "GE-Proton11-6", "UMU-Proton-9.0-4e", "cachyos-10.0-20250807-slr"
@@ -200,10 +199,9 @@ async def test_what_is_needed_is_never_among_the_unused(upkeep: Upkeep, store: P
     prefix.write_text(json.dumps({"proton": "GE-Proton9-4", "family": "ge"}))
     (tools / "latest").unlink()
     (tools / "latest").symlink_to("GE-Proton9-5")
-    with subprocess.Popen([tools / "GE-Proton9-6/proton"], stdin=subprocess.PIPE) as running:
+    with running_from(tools / "GE-Proton9-6"):
         assert await unused(upkeep) == ["GE-Proton9-7", "GE-Proton9-1"]
         assert await unused(upkeep, keep=1) == ["GE-Proton9-1"]
-        running.kill()
     assert await unused(upkeep) == ["GE-Proton9-7", "GE-Proton9-6", "GE-Proton9-1"]
 
 
