@@ -14,7 +14,6 @@ SIGTERM to stop the game, SIGINT and SIGHUP to be left to the game (they reach i
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import signal
@@ -56,6 +55,8 @@ class Supervisor:
         self._started = time.monotonic()
 
     def run(self) -> int:
+        import ctypes  # a millisecond that readers of its journals need not spend
+
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         self._began = _now_text()
