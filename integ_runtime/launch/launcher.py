@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -28,16 +29,17 @@ from integ_runtime.launch.options import (
     write_options,
 )
 from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, Tool, plan_native, plan_windows
-from integ_runtime.launch.playtime import Playing, playing
+from integ_runtime.launch.playtime import Playing, orphaned, playing
 from integ_runtime.launch.preflight import check_program, find_wineserver
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game, run_tool
 from integ_runtime.launch.tasks import with_own_emulator, with_task
 from integ_runtime.launch.wrappers import split_wrappers
 from integ_runtime.settings import RuntimeSettings
-from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError
+from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
+    from integ_runtime.proton.installed import InstalledBuild
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.steam.library import SteamFiles
 
@@ -148,7 +150,9 @@ class Launcher:
         task: str,
     ) -> LaunchPlan:
         if key.startswith("steam:"):
-            plan = await asyncio.to_thread(self._plan_steam, key, args)
+            from integ_runtime.launch.by_steam import plan_by_steam
+
+            plan = await asyncio.to_thread(plan_by_steam, key, args, self._steam(), self._environ)
             left_out = f"wrappers, variables and tasks are left out: Steam starts {plan.title}, and has launch options of its own"
             return replace(plan, notes=(left_out,)) if wrappers or env or task else plan
         game = await asyncio.to_thread(self._installed.get, key)
@@ -234,24 +238,35 @@ class Launcher:
     ) -> LaunchOutcome:
         """Start *plan* and wait for its end; see `run.run_game`. Of a Steam game the end is seen when the client is local."""
         if plan.runner == "steam":
-            return await self._run_steam(plan)
+            from integ_runtime.launch.by_steam import run_by_steam
+
+            return await run_by_steam(plan)
         folder = self._installed.folder(plan.key)
+        build = None
         if plan.prefix is not None:
             with play_lock(folder):  # nobody copies or changes a prefix that is in use
-                await self.make_ready(plan)
+                build = await self.make_ready(plan)
             await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
-        return await run_game(
-            plan,
-            game_dir=folder,
-            log_dir=self._log_dir(plan.key),
-            attach=attach,
-            on_started=on_started,
-            stop_when_asked=stop_when_asked,
-        )
+        marking = asyncio.create_task(self._proton().mark_used(build)) if build else None  # runs once the game starts: it need not wait
+        try:
+            return await run_game(
+                plan,
+                game_dir=folder,
+                log_dir=self._log_dir(plan.key),
+                attach=attach,
+                on_started=on_started,
+                stop_when_asked=stop_when_asked,
+            )
+        finally:
+            if marking is not None:
+                with contextlib.suppress(StorageError):  # a full disk must not keep the exit code back
+                    await marking
 
-    async def make_ready(self, plan: LaunchPlan) -> None:
+    async def make_ready(self, plan: LaunchPlan) -> InstalledBuild | None:
         """
         Let what *plan* names find its prefix as it needs it, with a snapshot where it is a step back; for the holder of the play lock.
+
+        The answer is the build, which is still to be marked as used.
 
         Raises:
             BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
@@ -262,18 +277,19 @@ class Launcher:
 
         assert plan.prefix is not None
         await asyncio.to_thread(prefixes.prepare, plan.prefix)
-        if plan.proton:
-            build = await self._proton().build_for(plan.key, asked=plan.proton)
-            await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
-            await self._proton().mark_used(build)
+        if not plan.proton:
+            return None
+        build = await self._proton().build_for(plan.key, asked=plan.proton)
+        await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
+        return build
 
     def running(self) -> list[Playing]:
-        """Every play that goes on, started by whichever Integ."""
+        """Every play that goes on, started by whichever Integ; also those that nobody watches any more."""
         try:
             folders = sorted(self._settings.paths.games_dir.iterdir())
         except FileNotFoundError:
             return []
-        return [play for folder in folders for play in playing(folder)]
+        return [play for folder in folders for play in (*playing(folder), *orphaned(folder))]
 
     async def stop(self, key: str, *, tell: Callable[[str], None] = lambda _: None, within_s: float = 20.0) -> list[Playing]:
         """
@@ -291,8 +307,8 @@ class Launcher:
 
     async def run_tool(self, plan: LaunchPlan, *, lock: int | None, attach: bool) -> LaunchOutcome:
         """Start what `plan_tool` planned and wait for its end; see `run.run_tool`."""
-        if lock is not None:
-            await self.make_ready(plan)
+        if lock is not None and (build := await self.make_ready(plan)) is not None:
+            await self._proton().mark_used(build)
         if self._flatpak_info.exists():
             plan = on_the_host(plan)
         return await run_tool(plan, lock=lock, log_dir=self._log_dir(plan.key), attach=attach)
@@ -355,37 +371,6 @@ class Launcher:
         if folders := self._environ.get("UMU_FOLDERS_PATH"):
             home = Path(folders)
         return frozenset(app_id for app_id, name in UMU_RUNTIMES.items() if (home / "umu" / name / "pressure-vessel").is_dir())
-
-    def _plan_steam(self, key: str, args: Sequence[str]) -> LaunchPlan:
-        from urllib.parse import quote
-
-        from integ_runtime.steam.client import steam_command, steam_uri
-
-        game_id = key.partition(":")[2]
-        uri = steam_uri("rungameid", game_id)
-        known = self._steam().snapshot().find_game(int(game_id))
-        if known is None or not known.installed:
-            raise NotFoundError(f"{key} is not installed", hint=f"integ install {key}")
-        if args:
-            uri = f"steam://run/{game_id}//{quote(' '.join(args), safe='')}/"
-        command = steam_command(uri, self._steam().roots(), self._environ, holder=known.root)
-        return LaunchPlan(
-            key=key,
-            title=known.name or key,
-            argv=command.argv,
-            env={},
-            environ=clean(self._environ),
-            cwd=Path("/"),
-            runner="steam",
-            proton=known.tool or None,
-        )
-
-    async def _run_steam(self, plan: LaunchPlan) -> LaunchOutcome:
-        from integ_runtime.steam.client import SteamCommand, hand_over, wait_for_game
-
-        client = await hand_over(SteamCommand(plan.argv, "native"), plan.environ)
-        seconds = await wait_for_game(plan.key.partition(":")[2], client)
-        return LaunchOutcome(0, None, seconds)
 
 
 def _without(plan: LaunchPlan, option: str) -> str:

@@ -67,24 +67,28 @@ def read_plays(game_dir: Path) -> Plays:
 
 
 def playing(game_dir: Path) -> list[Playing]:
-    """The plays of this game that go on right now."""
-    found = []
-    for _, body in _journals(game_dir):
-        if _owner_lives(body):
-            proton = body.get("proton")
-            found.append(
-                Playing(
-                    run_id=str(body.get("id", "")),
-                    key=str(body.get("key", "")),
-                    title=str(body.get("title", "")),
-                    pid=int(body["pid"]),
-                    game_pid=int(body.get("game_pid") or 0),
-                    started_at=str(body.get("started_at", "")),
-                    proton=proton if isinstance(proton, str) else None,
-                    stopping=str(body.get("stopping", "")),
-                )
-            )
-    return found
+    """The plays of this game that go on right now, with somebody who watches over them."""
+    return [_play(body, int(body["pid"])) for _, body in _journals(game_dir) if _owner_lives(body)]
+
+
+def orphaned(game_dir: Path) -> list[Playing]:
+    """The plays whose supervisor was killed and whose game goes on; `pid` is a process of the game's."""
+    found = [(body, _tagged(body)) for _, body in _journals(game_dir) if not _owner_lives(body)]
+    return [_play(body, pids[0]) for body, pids in found if pids]
+
+
+def _play(body: dict[str, Any], pid: int) -> Playing:
+    proton = body.get("proton")
+    return Playing(
+        run_id=str(body.get("id", "")),
+        key=str(body.get("key", "")),
+        title=str(body.get("title", "")),
+        pid=pid,
+        game_pid=int(body.get("game_pid") or 0),
+        started_at=str(body.get("started_at", "")),
+        proton=proton if isinstance(proton, str) else None,
+        stopping=str(body.get("stopping", "")),
+    )
 
 
 def close_stale(game_dir: Path) -> int:
@@ -119,13 +123,16 @@ def close_stale(game_dir: Path) -> int:
 
 def left_behind(game_dir: Path) -> list[int]:
     """The processes of plays whose supervisor was killed, as far as they still run."""
-    tags = {f"INTEG_RUN_ID={body.get('id')}".encode() for _, body in _journals(game_dir) if not _owner_lives(body)}
+    return sorted(pid for _, body in _journals(game_dir) if not _owner_lives(body) for pid in _tagged(body))
+
+
+def _tagged(body: dict[str, Any]) -> list[int]:
+    """The processes that carry the tag of this play."""
+    tag = f"INTEG_RUN_ID={body.get('id')}".encode()
     found: list[int] = []
-    if not tags:
-        return found
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
-            if tags & set((process / "environ").read_bytes().split(b"\0")):
+            if tag in (process / "environ").read_bytes().split(b"\0"):
                 found.append(int(process.name))
     return sorted(found)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.playtime import Playing, close_stale, left_behind, playing
+from integ_runtime.launch.playtime import Playing, close_stale, left_behind, orphaned, playing
 from integ_runtime.launch.run import play_lock
 from integ_server.contract.errors import BusyError, NotFoundError
 
@@ -35,6 +35,7 @@ async def stop_plays(folder: Path, key: str, *, tell: Callable[[str], None], wit
         LaunchError: It still runs after *within_s*.
     """
     plays = await asyncio.to_thread(playing, folder)
+    cut_short = await asyncio.to_thread(orphaned, folder)
     orphans = await asyncio.to_thread(left_behind, folder)
     if not plays and not orphans:
         raise NotFoundError(f"{key} is not being played", hint="integ ps")
@@ -58,7 +59,7 @@ async def stop_plays(folder: Path, key: str, *, tell: Callable[[str], None], wit
         await asyncio.sleep(0.05)
     with contextlib.suppress(BusyError), play_lock(folder):
         await asyncio.to_thread(close_stale, folder)
-    return plays
+    return [*plays, *cut_short]
 
 
 def _send(number: signal.Signals, pids: Iterable[int]) -> None:

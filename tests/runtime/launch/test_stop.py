@@ -82,10 +82,13 @@ async def test_what_a_killed_watcher_left_behind_is_ended_too(stage: Stage) -> N
     folder = stage.installed.folder(game.key)
     assert len(left_behind(folder)) >= 2
     told: list[str] = []
-    assert await stage.launcher.stop(game.key, tell=told.append) == []
+    (seen,) = stage.launcher.running()
+    assert (seen.key, seen.title) == ("gog:1", "Tea") and alive(seen.pid), "it is listed, though nobody watches it"
+    assert await stage.launcher.stop(game.key, tell=told.append) == [seen]
     assert "cut short" in told[0]
     assert left_behind(folder) == []
     assert not alive(one.game_pid)
+    assert stage.launcher.running() == []
     assert read_plays(folder).sessions == 1, "its time counts"
 
 
