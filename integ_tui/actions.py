@@ -82,6 +82,8 @@ class Actions:
             report(Progress("starting"))
             launcher = await self.launcher()
             plan = await launcher.plan(release.key)
+            for note in plan.notes:
+                self._told(note, title=title, severity="warning", timeout=8)
             report(Progress("running"))
             return await launcher.run(plan, attach=False, stop_when_asked=False)
 

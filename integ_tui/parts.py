@@ -96,6 +96,8 @@ class Games(Protocol):
 class LaunchPlan(Protocol):
     @property
     def runner(self) -> str: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 class LaunchOutcome(Protocol):

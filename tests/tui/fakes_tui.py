@@ -401,6 +401,7 @@ class FakeGames:
 class FakePlan:
     key: str
     runner: str = "native"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -423,13 +424,14 @@ class FakeLauncher:
     outcome: FakeOutcome = field(default_factory=FakeOutcome)
     fails: Exception | None = None
     runner: str = "native"
+    notes: tuple[str, ...] = ()
     gate: Gate | None = None
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
     async def plan(self, key: str, /) -> FakePlan:
         if self.fails:
             raise self.fails
-        return FakePlan(key, self.runner)
+        return FakePlan(key, self.runner, self.notes)
 
     def running(self) -> list[FakePlay]:
         return list(self.plays)

@@ -102,6 +102,18 @@ async def test_a_game_that_fails_shows_its_exit_code_and_offers_its_log(tmp_path
         assert app.screen is app.library_screen
 
 
+async def test_what_a_launch_does_beside_starting_the_game_is_told_before_it_runs() -> None:
+    note = "GE-Proton10-1 has used this prefix, and GE-Proton9-27 is older or of another family: a snapshot is kept before it starts"
+    app = app_with(FakeRuntime(launcher=FakeLauncher(runner="umu", notes=(note,))))
+    async with app.run_test(notifications=True) as pilot:
+        await settled(pilot)
+        cursor_on(app, "moss")
+        await settled(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: len(shown_toasts(app)) == 2)
+        assert shown_toasts(app) == [note, "Moss & Iron ended after 12 min."]
+
+
 async def test_a_game_that_dies_by_a_signal_says_which() -> None:
     app = app_with(FakeRuntime(launcher=FakeLauncher(outcome=FakeOutcome(exit_code=139))))
     async with app.run_test(notifications=True) as pilot:
