@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 from integ_server.sandbox.proton_tree import Member, own_members, shared_members
 
@@ -151,7 +150,8 @@ def _zstd(data: bytes) -> bytes:
         import zstandard
 
         return zstandard.compress(data, 1)
-    return cast(bytes, zstd.compress(data, 1))
+    packed: bytes = zstd.compress(data, 1)
+    return packed
 
 
 def _stored(piece: bytes) -> bytes:
