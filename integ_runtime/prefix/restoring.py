@@ -42,6 +42,11 @@ def restore(game_dir: Path, snapshot: Snapshot, watch: Watch) -> Snapshot | None
     prefix = game_dir / "prefix"
     with storage_errors(prefix):
         snapshots = snapshots_folder(game_dir)
+        if snapshots.stat().st_dev != game_dir.stat().st_dev:
+            raise StorageError(
+                f"{snapshots} is on another file system than the prefix, so nothing can change places with it",
+                hint=f"move them into a folder of that name in {game_dir}",
+            )
         with hidden_copy(snapshots, snapshot.tree, measure(snapshot.tree), watch) as work:
             if prefix.exists():
                 write_record(work, "restore", measure(prefix).bytes, last_build(prefix), note=f"before {snapshot.id} was restored")
@@ -83,9 +88,8 @@ def finish_restore(game_dir: Path) -> bool:
         if tree.exists():
             if not prefix.exists():
                 tree.rename(prefix)
-            elif tree.stat().st_ino == inode and not exchange(tree, prefix):
-                prefix.rename(aside)
-                tree.rename(prefix)
+            elif tree.stat().st_ino == inode:
+                _swap(tree, prefix, aside, journal)
         if aside.exists():
             aside.rename(tree)
         write_note(game_dir, used)
@@ -96,6 +100,18 @@ def finish_restore(game_dir: Path) -> bool:
             sync_folder(folder)
         journal.unlink()
     return True
+
+
+def _swap(tree: Path, prefix: Path, aside: Path, journal: Path) -> None:
+    try:
+        done = exchange(tree, prefix)
+        if not done:
+            prefix.rename(aside)
+    except OSError:
+        journal.unlink()  # nothing has happened yet, and it would fail at each start from now on: a mount point, another file system
+        raise
+    if not done:
+        tree.rename(prefix)
 
 
 def _final_name(work: str) -> str:

@@ -13,51 +13,14 @@ from typing import Any
 
 import pytest
 
-from integ_runtime.content.installed import InstalledGames
 from integ_runtime.launch.run import play_lock
-from integ_runtime.paths import read_paths
 from integ_runtime.prefix import restoring, snapshots, swapping
 from integ_runtime.prefix.prefixes import Prefixes
-from integ_runtime.prefix.restoring import finish_restore
 from integ_runtime.prefix.snapshots import KEPT_AUTOMATIC, list_snapshots, take_snapshot
 from integ_runtime.prefix.versions import Used, last_build, write_note
 from integ_runtime.progress import Progress
-from integ_server.contract.errors import BusyError, IntegrityError, NotFoundError, StorageError, UsageError
-
-KEY = "gog:1"
-
-
-@pytest.fixture
-def prefixes(home: Path) -> Prefixes:
-    return Prefixes(InstalledGames(read_paths({"HOME": str(home)})))
-
-
-@pytest.fixture
-def folder(home: Path) -> Path:
-    """The folder of a game that has a prefix, used by GE-Proton10-1."""
-    game_dir = home / ".local/share/integ/games/gog-1"
-    write_state(game_dir, "first")
-    write_note(game_dir, Used("GE-Proton10-1", "ge"))
-    return game_dir
-
-
-def write_state(game_dir: Path, text: str) -> None:
-    drive = game_dir / "prefix" / "pfx" / "drive_c"
-    drive.mkdir(parents=True, exist_ok=True)
-    (drive / "save.txt").write_text(text)
-    (drive.parent / "system.reg").write_text(f"WINE REGISTRY {text}")
-
-
-def state(game_dir: Path) -> str:
-    drive = game_dir / "prefix" / "pfx" / "drive_c"
-    text = (drive / "save.txt").read_text()
-    assert (drive.parent / "system.reg").read_text() == f"WINE REGISTRY {text}"
-    return text
-
-
-def hidden(game_dir: Path) -> list[str]:
-    """What has no business to be there when nothing goes on."""
-    return [str(each) for each in game_dir.rglob(".*")] + [each.name for each in game_dir.glob("prefix-restore*")]
+from integ_server.contract.errors import BusyError, NotFoundError, StorageError, UsageError
+from tests.runtime.prefix.states import KEY, hidden, state, write_state
 
 
 async def test_a_snapshot_holds_the_prefix_and_what_is_known_of_it(prefixes: Prefixes, folder: Path) -> None:
@@ -275,79 +238,6 @@ async def test_a_snapshot_with_a_damaged_record_can_still_be_restored_and_is_nev
     write_state(folder, "second")
     await prefixes.restore(KEY)
     assert (state(folder), last_build(folder / "prefix")) == ("first", None)
-
-
-async def test_a_journal_that_can_not_be_read_stops_everything_before_anything_is_swept_away(prefixes: Prefixes, folder: Path) -> None:
-    precious = folder / "prefix-snapshots" / ".20260101T000000Z.tmp" / "prefix"
-    precious.mkdir(parents=True)
-    for text in ("", "[]", '{"work": "../../x", "inode": 1, "used": null}'):
-        (folder / "prefix-restore.json").write_text(text)
-        with pytest.raises(IntegrityError, match="can't be read"):
-            await prefixes.take(KEY)
-    assert precious.is_dir()
-
-
-class CutError(BaseException):
-    """The machine stops here."""
-
-
-STEPS = 24
-
-
-@pytest.mark.parametrize("in_one_step", [True, False])
-def test_a_restore_cut_short_at_any_step_is_finished_or_has_not_begun(
-    folder: Path, tmp_path: Path, in_one_step: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every rename, write and removal of a restore is the last one once; then whoever comes next makes it whole."""
-    taken = take_snapshot(folder, "asked")
-    write_state(folder, "second")
-    write_note(folder, Used("GE-Proton9-27", "ge"))
-    template = tmp_path / "template"
-    shutil.copytree(folder, template, symlinks=True)
-    left = 0
-
-    def counted(function: Any) -> Any:
-        def call(*arguments: Any, **more: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise CutError
-            return function(*arguments, **more)
-
-        return call
-
-    for name in ("rename", "replace", "unlink", "mkdir"):
-        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr(restoring, "exchange", counted(swapping.exchange if in_one_step else lambda *_: False))
-    ends = {"begun": 0, "done": 0}
-    for step in range(STEPS):
-        shutil.rmtree(folder)
-        shutil.copytree(template, folder, symlinks=True)
-        left = step
-        try:
-            restoring.restore(folder, taken, snapshots.Watch())
-            finished = True
-        except CutError:
-            finished = False
-        left = 10_000
-        decided = (folder / "prefix-restore.json").exists()
-        assert finish_restore(folder) is decided
-        snapshots.sweep(folder)
-        kept = [each for each in list_snapshots(folder) if each.reason == "restore"]
-        if decided or finished or kept:
-            assert (state(folder), last_build(folder / "prefix")) == ("first", Used("GE-Proton10-1", "ge"))
-            assert [(each.tree / "pfx/drive_c/save.txt").read_text() for each in kept] == ["second"]
-            ends["done"] += 1
-        else:
-            assert (state(folder), last_build(folder / "prefix")) == ("second", Used("GE-Proton9-27", "ge"))
-            ends["begun"] += 1
-        assert list_snapshots(folder)[0].id == taken.id
-        assert hidden(folder) == []
-        if finished:
-            break
-    else:
-        raise AssertionError("the restore has more steps than were cut")
-    assert min(ends.values()) > 2, ends
 
 
 def test_the_exchange_of_two_folders_is_one_step_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
