@@ -38,17 +38,18 @@ class Kills:
         return f"seed {self.seed}: {met}, {self.too_late} came too late"
 
 
-def state_of(folder: Path) -> tuple[int, int, int]:
-    """Another value whenever a file below *folder* was written, made or removed."""
-    count = size = newest = 0
+def state_of(folder: Path) -> tuple[int, int, int, int]:
+    """Another value whenever a file below *folder* was written, made or removed, or a folder got another name."""
+    count = size = newest = places = 0
     for root, _, names in os.walk(folder):
+        places ^= hash(root)
         for name in names:
             try:
                 known = os.stat(os.path.join(root, name))
             except FileNotFoundError:
                 continue
             count, size, newest = count + 1, size + known.st_size, max(newest, known.st_mtime_ns)
-    return count, size, newest
+    return count, size, newest, places
 
 
 def watch(child: subprocess.Popen[str], folder: Path) -> Timeline:

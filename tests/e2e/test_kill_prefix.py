@@ -94,10 +94,9 @@ class Home:
         assert known["proton"] == BUILDS[self.prefix()]
         assert len(known["snapshots"]) == len(self.snapshots())
 
-    def killed(self, words: list[str], times: int, check: Callable[[Player], None], *, seen: int) -> None:
-        """Of *times* kills *seen* at least have to have been met in the middle of the work."""
+    def killed(self, words: list[str], times: int, check: Callable[[Player], None]) -> None:
         kills = kill_often(self.player, words, self.template, times, check, game_dir, SEED)
-        assert kills.between_writes >= seen
+        assert kills.between_writes >= times * 4 // 5
 
 
 def killed_snapshots(home: Path, tmp_path: Path, times: int) -> None:
@@ -110,7 +109,7 @@ def killed_snapshots(home: Path, tmp_path: Path, times: int) -> None:
         world.finish()
         assert world.snapshots() == [*before, "now"]
 
-    world.killed(["prefix", "snapshot", KEY], times, check, seen=times * 4 // 5)
+    world.killed(["prefix", "snapshot", KEY], times, check)
 
 
 def killed_restores(home: Path, tmp_path: Path, times: int) -> None:
@@ -123,7 +122,7 @@ def killed_restores(home: Path, tmp_path: Path, times: int) -> None:
         state = world.prefix()
         assert world.snapshots() == (["before", "now"] if state == "now" else ["before", "now", "before"])
 
-    world.killed(["prefix", "restore", KEY, world.asked], times, check, seen=times * 4 // 5)
+    world.killed(["prefix", "restore", KEY, world.asked], times, check)
 
 
 def killed_removals(home: Path, tmp_path: Path, times: int) -> None:
@@ -138,8 +137,7 @@ def killed_removals(home: Path, tmp_path: Path, times: int) -> None:
         assert world.prefix() == "before"
         world.finish()
 
-    # one that is met right after the prefix lost its name, before the first file is gone, looks as if nothing had been done yet
-    world.killed(["prefix", "remove", KEY, "--yes"], times, check, seen=times * 3 // 4)
+    world.killed(["prefix", "remove", KEY, "--yes"], times, check)
 
 
 KILLED = {"snapshot": killed_snapshots, "restore": killed_restores, "removal": killed_removals}
