@@ -38,6 +38,7 @@ def write_setting(config_file: Path, name: str, value: str) -> None:
                 document[name] = [each for each in value.split(":") if each] if name == "library_dirs" else value
             else:
                 document.pop(name, None)
+            _sweep(target)
             replace_file(target, tomlkit.dumps(document))
     except TOMLKitError as error:
         raise UsageError(f"{config_file} is not TOML: {error}", hint=f"mend or remove {config_file}") from error
@@ -53,6 +54,13 @@ def _alone(target: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what somebody who was killed left half written; for the holder of the lock."""
+    for left in target.parent.glob(f".{target.name}.*"):
+        if not left.name.endswith(".lock"):
+            left.unlink(missing_ok=True)
 
 
 def replace_file(target: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,39 @@ def killed_removals(home: Path, sandbox: Any, tmp_path: Path, times: int) -> Non
     assert kills.between_writes >= times * 4 // 5
 
 
+def killed_choices(home: Path, sandbox: Any, tmp_path: Path, times: int) -> None:
+    player = Player(home, sandbox.url)
+    for version in ("ge-9.1", "ge-9.2"):
+        player.done("install-proton", version)
+    config, tools = home / ".config/integ/config.toml", home / ".cache/integ/proton"
+    own = "".join(f"# what the player wrote, line {number}\n" for number in range(2_000))
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'{own}default_proton = "GE-Proton9-2"\n')
+    player.done("list", "--json")
+    template = tmp_path / "template"
+    shutil.copytree(home, template, symlinks=True)
+    words = ["proton", "use", "GE-Proton9-1"]
+
+    def chosen() -> str:
+        written = config.read_text()
+        assert written.startswith(own)
+        return str(tomllib.loads(written)["default_proton"])
+
+    def check(player: Player) -> None:
+        (default,) = (each["version"] for each in player.done("proton", "list", "--json").data["items"] if each["default"])
+        assert chosen() == default and default in {"GE-Proton9-1", "GE-Proton9-2"}
+        assert os.readlink(tools / "latest") in {"GE-Proton9-1", "GE-Proton9-2"}
+        player.done(*words)
+        assert (chosen(), os.readlink(tools / "latest")) == ("GE-Proton9-1", "GE-Proton9-1")
+        assert [each.name for each in config.parent.iterdir() if each.name not in {"config.toml", ".config.toml.lock"}] == []
+
+    def watched(home: Path) -> Path:
+        return home / ".config"
+
+    kills = kill_often(player, words, template, times, check, watched, seed())
+    assert kills.between_writes >= times * 4 // 5
+
+
 def version_folder(player: Player) -> str:
     return Path(player.done("proton", "list", "--json").data["items"][0]["path"]).name
 
@@ -158,6 +192,18 @@ def test_a_few_killed_installs_leave_a_whole_proton(home: Path, sandbox: Any, tm
     killed_installs(home, sandbox, tmp_path, FEW)
 
 
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_a_few_killed_choices_of_a_version_leave_the_old_one_or_the_new(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_choices(home, sandbox, tmp_path, FEW)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_a_hundred_killed_choices_of_a_version(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_choices(home, sandbox, tmp_path, VERY_MANY)
+
+
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 def test_fifty_killed_syncs(home: Path, demo_sandbox: Any, tmp_path: Path) -> None:
@@ -166,8 +212,8 @@ def test_fifty_killed_syncs(home: Path, demo_sandbox: Any, tmp_path: Path) -> No
 
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
-def test_fifty_killed_installs(home: Path, sandbox: Any, tmp_path: Path) -> None:
-    killed_installs(home, sandbox, tmp_path, MANY)
+def test_a_hundred_killed_installs(home: Path, sandbox: Any, tmp_path: Path) -> None:
+    killed_installs(home, sandbox, tmp_path, VERY_MANY)
 
 
 @pytest.mark.integration
