@@ -38,7 +38,7 @@ def tell_logs(out: Output, settings: RuntimeSettings) -> None:
     """Log lines go to stderr, without secrets: with `-v` more of them than the settings say."""
     import logging
 
-    from integ_server.upstream import install_redaction
+    from integ_server.redaction import install_redaction
 
     level = {0: settings.log_level, 1: "INFO"}.get(out.verbose, "DEBUG")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
