@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,10 @@ async def test_a_database_that_does_not_answer_holds_nothing_up(
     installed: InstalledGames, keys: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(umu_ids, "_MORE_S", 0.05)
-    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(60), "127.0.0.1")
-    async with silent:
-        ids = UmuIds(installed, f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
-        async with asyncio.timeout(5):
-            async with ids.learning(keys[0], "windows"):
-                pass
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and nobody reads from them
+        ids = UmuIds(installed, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        async with asyncio.timeout(5), ids.learning(keys[0], "windows"):
+            pass
         assert read_id(installed.folder(keys[0])) == "umu-default"
 
 
