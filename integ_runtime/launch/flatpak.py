@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,9 @@ _SANDBOX_ONLY = ("/app", "/run/host", "/run/flatpak", "/tmp", "/var/tmp")  # noq
 
 def on_the_host(plan: LaunchPlan) -> LaunchPlan:
     """
-    *plan*, handed to the host by `flatpak-spawn`; what the plan sets is named to it, since nothing else arrives there.
+    *plan*, handed to the host; what the plan sets is handed over too, and nothing else of ours arrives there.
 
-    It ends with us (`--watch-bus`), signals and exit codes are passed on. Wine can't be asked from here: the signals end it.
+    It ends with us, signals and exit codes are passed on, and what asks Wine to end is run by the host as well.
 
     Raises:
         LaunchError: It names a file that is in the sandbox alone.
@@ -27,15 +27,20 @@ def on_the_host(plan: LaunchPlan) -> LaunchPlan:
     for text in (*plan.argv, str(plan.cwd), *plan.before, *plan.after, *(each for value in plan.env.values() for each in value.split(":"))):
         if any(Path(text).is_relative_to(each) for each in _SANDBOX_ONLY):
             raise LaunchError(f"{text} is inside Integ's Flatpak alone, and games run outside it", hint="integ config list")
+    from integ_runtime.launch.host import RUN_ID
+
+    around = (*for_commands(plan.env), "INTEG_GAME_KEY", "INTEG_GAME_TITLE")
     return replace(
         plan,
-        argv=_spawned(plan, plan.argv, plan.env),
-        before=_spawned(plan, plan.before, for_commands(plan.env)) if plan.before else (),
-        after=_spawned(plan, plan.after, for_commands(plan.env)) if plan.after else (),
-        stop=(),
+        argv=_handed(plan, plan.argv, (*plan.env, RUN_ID)),
+        before=_handed(plan, plan.before, around),
+        after=_handed(plan, plan.after, (*around, "INTEG_EXIT_CODE")),
+        stop=_handed(plan, plan.stop, ("WINEPREFIX",)),
+        on_host=True,
     )
 
 
-def _spawned(plan: LaunchPlan, words: Iterable[str], env: Mapping[str, str]) -> tuple[str, ...]:
-    variables = (f"--env={name}={value}" for name, value in sorted(env.items()))
-    return ("flatpak-spawn", "--host", "--watch-bus", f"--directory={plan.cwd}", *variables, *words)
+def _handed(plan: LaunchPlan, words: tuple[str, ...], names: Iterable[str]) -> tuple[str, ...]:
+    from integ_runtime.launch.host import door
+
+    return door(str(plan.cwd), names, words) if words else ()

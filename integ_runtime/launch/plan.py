@@ -88,6 +88,8 @@ class LaunchPlan:
     """What the player wants run first; the game is not started when it fails."""
     after: tuple[str, ...] = ()
     """What the player wants run once the game has really ended, however it did."""
+    on_host: bool = False
+    """Run from inside Flatpak, by the host."""
 
     def as_dict(self) -> dict[str, Any]:
         """As `launch --dry-run` prints it."""

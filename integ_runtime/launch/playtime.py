@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,7 +74,11 @@ def playing(game_dir: Path) -> list[Playing]:
 
 
 def orphaned(game_dir: Path) -> list[Playing]:
-    """The plays whose supervisor was killed and whose game goes on; `pid` is a process of the game's."""
+    """
+    The plays whose supervisor was killed and whose game goes on; `pid` is a process of the game's.
+
+    Inside Flatpak, where each Integ has process numbers of its own, the plays that another one watches are among them.
+    """
     found = [(body, _tagged(body)) for _, body in _journals(game_dir) if not _owner_lives(body)]
     return [_play(body, pids[0]) for body, pids in found if pids]
 
@@ -99,7 +105,7 @@ def close_stale(game_dir: Path) -> int:
     """
     closed = 0
     for file, body in _journals(game_dir):
-        if _owner_lives(body):
+        if _owner_lives(body) or (body.get("on_host") and _tagged(body)):
             continue
         seen = file.stat().st_mtime
         began = _moment(body.get("started_at"))
@@ -126,8 +132,26 @@ def left_behind(game_dir: Path) -> list[int]:
     return sorted(pid for _, body in _journals(game_dir) if not _owner_lives(body) for pid in _tagged(body))
 
 
+def signal_left_behind(game_dir: Path, number: signal.Signals) -> None:
+    """Send *number* to the processes of plays whose supervisor was killed; those that ended meanwhile are left out."""
+    for _, body in _journals(game_dir):
+        pids = [] if _owner_lives(body) else _tagged(body)
+        if body.get("on_host"):
+            from integ_runtime.launch import host
+
+            host.send(number, pids)
+            continue
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
 def _tagged(body: dict[str, Any]) -> list[int]:
-    """The processes that carry the tag of this play."""
+    """The processes that carry the tag of this play, on the host where that runs it."""
+    if body.get("on_host"):
+        from integ_runtime.launch import host
+
+        return sorted(host.find(str(body.get("id"))) or ())
     tag = f"INTEG_RUN_ID={body.get('id')}".encode()
     found: list[int] = []
     for process in Path("/proc").glob("[0-9]*"):

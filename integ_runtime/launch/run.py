@@ -155,13 +155,15 @@ def _start(
         "sessions": str(game_dir / SESSIONS) if game_dir else "",
         "journal": str(game_dir / JOURNALS / f"{run_id}.json") if game_dir else "",
         "proton": plan.proton,
+        "on_host": plan.on_host,
         "patience_s": patience_s,
         "touch_s": TOUCH_S,
         "log": str(log_path) if log_path else None,
         "log_header": log_path.stat().st_size if log_path else 0,
         "log_limit": LOG_LIMIT_BYTES,
         "stop": _asking_wine(plan),
-        "by_umu": game_dir is not None and plan.runner == "umu",
+        # what the host runs is not seen from here: there the log alone says whether umu-run has started the game
+        "by_umu": game_dir is not None and plan.runner == "umu" and not (plan.on_host and log_path is None),
         "after": {"argv": list(plan.after), "env": surroundings(plan), "limit_s": AFTER_LIMIT_S} if plan.after else None,
         "held": [] if lock is None else [lock],
     }

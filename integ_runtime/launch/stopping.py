@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.playtime import Playing, close_stale, left_behind, orphaned, playing
+from integ_runtime.launch.playtime import Playing, close_stale, left_behind, orphaned, playing, signal_left_behind
 from integ_runtime.launch.run import play_lock
 from integ_server.contract.errors import BusyError, NotFoundError
 
@@ -42,7 +42,7 @@ async def stop_plays(folder: Path, key: str, *, tell: Callable[[str], None], wit
     _send(signal.SIGTERM, (play.pid for play in plays))
     if orphans:
         tell(f"{key}: {len(orphans)} processes of a play that was cut short are told to end")
-        _send(signal.SIGTERM, orphans)
+        await asyncio.to_thread(signal_left_behind, folder, signal.SIGTERM)
     began = time.monotonic()
     told: set[tuple[str, str]] = set()
     while (alive := await asyncio.to_thread(playing, folder)) or (orphans := await asyncio.to_thread(left_behind, folder)):
@@ -55,7 +55,7 @@ async def stop_plays(folder: Path, key: str, *, tell: Callable[[str], None], wit
         if waited > within_s:
             raise LaunchError(f"{key} does not end", hint=f"integ stop {key} once more kills it at once")
         if orphans and waited > ORPHANS_PATIENCE_S:
-            _send(signal.SIGKILL, orphans)
+            await asyncio.to_thread(signal_left_behind, folder, signal.SIGKILL)
         await asyncio.sleep(0.05)
     with contextlib.suppress(BusyError), play_lock(folder):
         await asyncio.to_thread(close_stale, folder)

@@ -177,7 +177,7 @@ class Supervisor:
                 if quiet and not lives:
                     return
             self._housekeeping()
-            if looking := self._spec["by_umu"] and not self._saw_wine:
+            if looking := self._spec["by_umu"] and not self._saw_wine and not self._spec["on_host"]:
                 self._look_for_wine()
             stopping = self._stop_sent and not self._killed
             got = signal.sigtimedwait(WATCHED, POLL_S if self._code is not None or stopping or looking else self._spec["touch_s"])
@@ -238,6 +238,8 @@ class Supervisor:
     def _kill(self) -> None:
         self._killed = True
         self._note_stopping("killed")
+        if self._spec["on_host"]:  # what dies here leaves a game there that has been asked, not killed
+            __import__("host").kill_all(self._spec["id"], self._spec["env"])
         for _ in range(20):  # whoever forks while we kill is caught in the next round
             alive = descendants(os.getpid())
             if not alive:
@@ -288,6 +290,7 @@ class Supervisor:
             "boot_id": boot_id(),
             "game_pid": self._child,
             "proton": self._spec.get("proton"),
+            "on_host": self._spec["on_host"],
         }
         try:
             os.makedirs(os.path.dirname(file), exist_ok=True)

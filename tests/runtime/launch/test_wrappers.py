@@ -8,14 +8,12 @@ import shlex
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from integ_runtime.errors import LaunchError, ProgramMissingError
 from integ_runtime.launch.desktop import has_session_bus
-from integ_runtime.launch.flatpak import on_the_host
 from integ_runtime.launch.options import GameOptions, merged_wrappers, read_options, steam_words
 from integ_runtime.launch.plan import plan_native
 from integ_runtime.launch.wrappers import split_wrappers
@@ -232,50 +230,6 @@ async def test_a_missing_command_before_refuses_and_one_after_is_left_out(stage:
     with pytest.raises(ProgramMissingError) as caught:
         await stage.launcher.plan(game.key)
     assert caught.value.hint == "integ options gog:1 --before ''"
-
-
-# --- the host, from inside Flatpak ---
-
-
-async def test_inside_flatpak_the_host_runs_it_and_is_told_everything(home: Path) -> None:
-    stage = make_stage(home, {"HOME": str(home), "SECRET_OF_THE_SANDBOX": "1"})
-    for name in ("gamescope", "notify"):
-        write_program(home / "host/usr/bin" / name, "")
-    (home / "info").write_text("[Application]\nname=org.example.Integ\n")
-    launcher = stage.launcher
-    launcher._flatpak_info, launcher._host_root = home / "info", home / "host"
-    game = stage.game(arguments=("-w",))
-    home_of_game = replace(GAME, key="gog:1", path=Path("/home/ann/Tea"), executable=Path("/home/ann/Tea/play"))
-    launcher.change_options(game.key, {"after": "notify done"})
-    plan = plan_native(
-        home_of_game, machine(programs={"gamescope": Path("/usr/bin/gamescope")}), wrappers=["gamescope -f"], env={"B": "2", "A": "x y"}
-    )
-    hosted = on_the_host(replace(plan, before=("/usr/bin/first",)))
-    front = ("flatpak-spawn", "--host", "--watch-bus", "--directory=/home/ann/Tea", "--env=A=x y", "--env=B=2")
-    assert hosted.argv == (*front, "/usr/bin/gamescope", "-f", "--", "/home/ann/Tea/play", "-w")
-    assert hosted.before == (*front, "/usr/bin/first")
-    assert hosted.after == ()
-    with pytest.raises(LaunchError, match="Flatpak alone"):  # this test's home is below /tmp, which the host does not see
-        await launcher.plan(game.key)
-    assert launcher._which("gamescope") == Path("/usr/bin/gamescope")
-    assert launcher._which("mangohud") is None
-    shown = on_the_host(replace(plan, env={"MY_TOKEN": "hush"}, after=("/usr/bin/last",)))
-    assert "hush" not in json.dumps(shown.as_dict())
-    assert "hush" not in "".join(shown.after)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"argv": ("/app/bin/umu-run", "/home/ann/Tea.exe")},
-        {"cwd": Path("/tmp/Tea")},
-        {"env": {"STEAM_COMPAT_TOOL_PATHS": "/home/ann/proton:/app/share/proton"}},
-        {"before": ("/app/bin/first",)},
-    ],
-)
-def test_what_is_in_the_sandbox_alone_is_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(LaunchError, match="Flatpak alone"):
-        on_the_host(replace(plan_native(GAME, machine()), **changes))  # type: ignore[arg-type]
 
 
 # --- the real ones ---
