@@ -23,7 +23,6 @@ _OPTION_VALUES = {
     "--family": "family",
     "--platform": "platform",
     "--steam": "steam",
-    "--steam-root": "steam",
     "--to": "place",
     "--from": "place",
 }

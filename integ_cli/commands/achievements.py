@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import day
 from integ_cli.output import Output
+from integ_cli.parameters import GameArgument
 from integ_cli.session import light_settings, one_of_several
 from integ_cli.traits import command
 from integ_server.contract.errors import IntegError, UsageError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @command("integ achievements lantern-keep", "integ achievements steam:620 --again --json")
 def achievements(
-    game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")],
+    game: GameArgument,
     again: Annotated[bool, Option("--again", help="Ask the store, however fresh what is known")] = False,
 ) -> None:
     """Show what you have unlocked in a game, at each store where you own it."""

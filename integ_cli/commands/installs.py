@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Option
 
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import size
+from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 from integ_server.contract.errors import AuthenticationError, GameNotFoundError, UsageError
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from integ_runtime.cache.records import ReleaseRow
     from integ_runtime.content.games import InstallOptions
     from integ_runtime.runtime import Runtime
-
-GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
 
 
 @command(

@@ -12,6 +12,7 @@ from typer import Argument, Option
 from integ_cli.context import output
 from integ_cli.layout import Table, day, playtime, size
 from integ_cli.output import Output
+from integ_cli.parameters import GameArgument
 from integ_cli.session import cache_errors, light_settings, one_of_several
 from integ_cli.traits import command
 
@@ -60,7 +61,7 @@ def search(
 
 
 @command("integ show disco-elysium", "integ show steam:620 --json")
-def show(game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]) -> None:
+def show(game: GameArgument) -> None:
     """Show everything known about a game: where you own it, what is installed, what it is about."""
     from integ_runtime.cache import rows
 

@@ -11,6 +11,7 @@ from typer import Argument, Option
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import duration
+from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 from integ_server.contract.errors import UsageError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 def launch(
     *,
-    game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")],
+    game: GameArgument,
     arguments: Annotated[
         list[str] | None,
         Argument(help="For the game itself, after --, in place of its launch options", metavar="-- ARGS", show_default=False),
@@ -89,7 +90,7 @@ def launch(
 )
 def options(
     *,
-    game: Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")],
+    game: GameArgument,
     wrapper: Annotated[list[str] | None, Option(help="Start it through this program; may be given more than once", metavar="W")] = None,
     env: Annotated[list[str] | None, Option(help="Set a variable; may be given more than once", metavar="K=V")] = None,
     args: Annotated[str | None, Option(help="Launch options as Steam takes them, %command% and all", metavar="TEXT")] = None,

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import day, size
+from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from integ_runtime.prefix.snapshots import Snapshot
     from integ_runtime.runtime import Runtime
 
-GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
 _REASONS = {"asked": "", "older-build": "before an older build", "restore": "before a restore"}
 
 

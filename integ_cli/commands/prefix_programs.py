@@ -12,6 +12,7 @@ from typer import Argument, Option
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import duration
+from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from integ_runtime.prefix.programs import Made, Ran, Tricks
     from integ_runtime.runtime import Runtime
 
-GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
 ProtonOption = Annotated[str | None, Option(help="With this Proton version", metavar="V")]
 
 

@@ -10,6 +10,7 @@ from typer import Argument, Option
 from integ_cli import session
 from integ_cli.context import output
 from integ_cli.layout import day, size
+from integ_cli.parameters import SteamOption
 from integ_cli.traits import command
 from integ_server.contract.errors import IntegrityError, UsageError
 
@@ -26,22 +27,22 @@ Family = Literal["ge", "umu", "cachyos"]
     "integ install-proton",
     "integ install-proton ge-8.26",
     "integ install-proton umu --events",
-    "integ install-proton ge-latest --to steam",
+    "integ install-proton ge-latest --to steam --steam flatpak",
     long=True,
 )
 def install_proton(
+    *,
     version: Annotated[str, Argument(help="A version, or latest", metavar="VERSION")] = "latest",
     family: Annotated[Family | None, Option(help="Whose builds, where the version's name does not say it")] = None,
     unverified: Annotated[bool, Option("--unverified", help="Also a build that was published without a checksum")] = False,
     to: Annotated[Literal["steam"] | None, Option("--to", help="Into Steam's own folder, for games that Steam runs")] = None,
-    steam_root: Annotated[
-        str | None,
-        Option("--steam-root", help="Which Steam of several: its folder, or native, flatpak, snap", metavar="STEAM"),
-    ] = None,
+    steam: SteamOption = None,
+    steam_root: Annotated[str | None, Option("--steam-root", help="What --steam was called before", hidden=True)] = None,
 ) -> None:
     """Install a Proton version: downloaded, checked, and only then there."""
-    if steam_root is not None and to is None:
-        raise UsageError("--steam-root goes with --to steam", hint=f"integ install-proton {version} --to steam --steam-root {steam_root}")
+    steam = steam or steam_root
+    if steam is not None and to is None:
+        raise UsageError("--steam goes with --to steam", hint=f"integ install-proton {version} --to steam --steam {steam}")
     out = output()
 
     async def work(runtime: Runtime) -> tuple[InstallOutcome, str, list[str]]:
@@ -49,7 +50,7 @@ def install_proton(
             if to is None:
                 done = await runtime.proton.install(version, family=family, unverified=unverified, report=report)
                 return done, "", runtime.proton.published.remarks
-            into = await runtime.proton.install_into_steam(version, family=family, steam=steam_root, unverified=unverified, report=report)
+            into = await runtime.proton.install_into_steam(version, family=family, steam=steam, unverified=unverified, report=report)
             return into.outcome, into.notice, runtime.proton.published.remarks
 
     done, notice, remarks = session.run(out, work)

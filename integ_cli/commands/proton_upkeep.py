@@ -55,7 +55,7 @@ def _told(item: Update) -> str:
 
 @command("integ proton prune", "integ proton prune --keep 2", "integ proton prune --yes --json", asks=True)
 def prune(keep: Annotated[int, Option(help="Keep the newest N of each family besides", metavar="N", min=0)] = 0) -> None:
-    """Show the versions that no game, no prefix and no default uses, and remove them after a yes."""
+    """Show the versions of Integ's, in Steam's folder too, that no game, no prefix and no default uses, and remove them after a yes."""
     out = output()
     unused: list[InstalledBuild] = session.run(out, lambda runtime: runtime.upkeep.unused(keep=keep))
     removes = bool(unused) and (out.yes or out.can_ask)
@@ -64,12 +64,12 @@ def prune(keep: Annotated[int, Option(help="Keep the newest N of each family bes
             out.tell(f"{each.version}  {size(each.size_bytes)}  {each.path}")
         out.confirm(f"Remove {len(unused)} of the installed Proton versions?")
     if removes:
-        names = [each.version for each in unused]
-        unused = session.run(out, lambda runtime: runtime.upkeep.prune(keep=keep, only=names))
+        agreed = [each.path for each in unused]
+        unused = session.run(out, lambda runtime: runtime.upkeep.prune(keep=keep, only=agreed))
     cells = [(each.version, each.family, size(each.size_bytes), str(each.path)) for each in unused]
     out.result("proton-prune", _document(unused, removed=removes), out.rows(("VERSION", "FAMILY", ">SIZE", "PATH"), cells))
     if not unused:
-        out.note("Every Proton version is used.")
+        out.note("Every Proton version that Integ installed is used.")
     elif removes:
         out.note(f"{len(unused)} removed, {size(sum(each.size_bytes or 0 for each in unused))} in all.")
     else:

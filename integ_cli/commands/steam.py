@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from integ_cli import session
 from integ_cli.context import output
+from integ_cli.parameters import GameArgument, SteamOption
 from integ_cli.traits import command
 from integ_server.contract.errors import GameNotFoundError, UsageError
 
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
     from integ_runtime.steam.shortcuts import Shortcut
     from integ_runtime.steam.users import SteamUser
 
-SteamOption = Annotated[
-    Literal["native", "flatpak", "snap"] | None, Option("--steam", help="Which Steam, where there are several", show_default=False)
-]
 UserOption = Annotated[
     str | None, Option("--user", help="Whose: an account number or a name; default: who signed in last", metavar="USER", show_default=False)
 ]
-GameArgument = Annotated[str, Argument(help="A key, a title id, or a name", metavar="GAME")]
 
 
 @command("integ steam tools list", "integ steam tools list --json")

@@ -44,8 +44,8 @@ def plan_by_steam(key: str, args: Sequence[str], steam: SteamFiles, environ: Map
     )
 
 
-async def run_by_steam(plan: LaunchPlan) -> LaunchOutcome:
+async def run_by_steam(plan: LaunchPlan, steam: SteamFiles) -> LaunchOutcome:
     """Ask the client and wait for the game's end, which is seen when the client is local; its exit code is Steam's secret."""
     client = await hand_over(SteamCommand(plan.argv, "native"), plan.environ)
-    seconds = await wait_for_game(plan.key.partition(":")[2], client)
+    seconds = await wait_for_game(plan.key.partition(":")[2], client, steam.client_runs)
     return LaunchOutcome(0, None, seconds)

@@ -240,7 +240,7 @@ class Launcher:
         if plan.runner == "steam":
             from integ_runtime.launch.by_steam import run_by_steam
 
-            return await run_by_steam(plan)
+            return await run_by_steam(plan, self._steam())
         folder = self._installed.folder(plan.key)
         build = None
         if plan.prefix is not None:

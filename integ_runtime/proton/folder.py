@@ -13,7 +13,7 @@ from pathlib import Path
 
 from integ_runtime.downloads.fetch import drop_part, storage_errors
 from integ_runtime.proton.installed import LATEST, WORK_PREFIX
-from integ_runtime.steam.tools import TOOLS_FOLDER
+from integ_runtime.steam.roots import TOOLS_FOLDER
 from integ_server.contract.errors import StorageError
 
 LOCK = ".integ.lock"

@@ -14,7 +14,7 @@ from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, 
 from integ_runtime.proton.published import PublishedBuilds
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
-from integ_runtime.steam.tools import TOOLS_FOLDER
+from integ_runtime.steam.roots import TOOLS_FOLDER, get_root
 from integ_server.contract.errors import BuildNotFoundError, UsageError
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
@@ -129,14 +129,14 @@ class ProtonStore:
             NotFoundError: There is no Steam here.
             UsageError: *steam* is none of those that are.
         """
-        from integ_runtime.proton.in_steam import SteamInstall, find_there, get_root, names_of
+        from integ_runtime.proton.in_steam import SteamInstall, find_there, names_of
         from integ_runtime.proton.install import InstallOutcome
 
         wanted = parse_version(version, family=family)
         roots, tools = await asyncio.to_thread(lambda: (self._steam.roots(), self._steam.tools()))
         root = get_root(roots, steam)
         several = steam is None and len(roots) > 1
-        notice = f"Of {len(roots)} Steams that in {root.path} was taken: --steam-root names another." if several else ""
+        notice = f"Of {len(roots)} Steams that in {root.path} was taken: --steam names another." if several else ""
         report(Progress("resolve", message=version))
         there = find_there(tools, root, [version_name(tag, wanted.arch or this_arch()) for tag in wanted.tags])
         if there is None:
@@ -224,6 +224,11 @@ class ProtonStore:
             WouldLoseDataError: A game is set to it, in Integ or in Steam, or something runs from it, and *force* is not set.
         """
         build = await self._get(version, source)
+        await self.remove_build(build, force=force)
+        return build
+
+    async def remove_build(self, build: InstalledBuild, *, force: bool = False) -> None:
+        """As `remove`, for one build of several that may have its name."""
         if not build.placed_by_integ:
             raise UsageError(f"{build.version} belongs to Steam, which has to remove it", hint="in Steam: Library, Tools, Uninstall")
         from integ_runtime.proton.in_steam import check_unused_by_steam
@@ -235,10 +240,15 @@ class ProtonStore:
         def check() -> None:
             if not force:
                 check_unused(build, users)
-                check_unused_by_steam(build, self._steam)
+                check_unused_by_steam(build, self.steam_users(build))
 
         await remove(build.path, check)
-        return build
+
+    def steam_users(self, build: InstalledBuild) -> list[int]:
+        """The apps that Steam is set to run with *build*, where it lies in Steam's folder; 0 is all without a choice."""
+        from integ_runtime.proton.in_steam import steam_users
+
+        return steam_users(build, self._steam)
 
     async def verify(self, version: str) -> VerifyOutcome:
         """

@@ -122,10 +122,10 @@ class Upkeep:
         """Move the default where a run that was killed meant to, when the build that it installed is there."""
         note = self._paths.proton_dir / _MOVE
         try:
-            before, after = json.loads(await asyncio.to_thread(note.read_text, "utf-8"))
+            before, after = map(str, json.loads(await asyncio.to_thread(note.read_text, "utf-8")))
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             before = after = ""
         default = await self._store.default_here()
         if default is not None and default.version == before and after in {each.version for each in own}:
@@ -152,35 +152,39 @@ class Upkeep:
 
     async def unused(self, *, keep: int = 0) -> list[InstalledBuild]:
         """
-        Integ's builds that no game is set to, no prefix was last used with and nothing runs from, and that are neither the default nor
-        `latest`; the newest *keep* of each family are not among them either.
+        The builds that Integ installed, into Steam's folder too, and that no game is set to, in Integ or in Steam, no prefix was last used
+        with and nothing runs from, and that are neither the default nor `latest`; of each place the newest *keep* of each family are not
+        among them either.
         """
-        own = [build for build in await self._store.installed() if build.source == "integ"]
+        installed = await self._store.installed()
+        own = [build for build in installed if build.placed_by_integ]
         default = await self._store.default()
         users = await self._store.choices()
         needed = {each.casefold() for each in [*users, *await asyncio.to_thread(self._needed_by_prefixes)]}
-        spared = {each.path for family in {each.family for each in own} for each in [b for b in own if b.family == family][:keep]}
-        if default is not None:
-            spared.add(default.path)
+        meant = {build.version.casefold(): build.path for build in reversed(installed)}  # of one name Integ's own is meant
+        spared = {meant[each] for each in needed & meant.keys()} | ({default.path} if default is not None else set())
+        lines: dict[tuple[Path, str], list[Path]] = {}
+        for build in own:
+            lines.setdefault((build.path.parent, build.family), []).append(build.path)
+        spared.update(path for line in lines.values() for path in line[:keep])
 
         def free() -> list[InstalledBuild]:
-            candidates = [each for each in own if each.path not in spared and each.version.casefold() not in needed]
             return [
                 replace(each, size_bytes=each.size_bytes if each.size_bytes is not None else size_of(each.path))
-                for each in candidates
-                if next(processes_from(each.path), None) is None
+                for each in own
+                if each.path not in spared and next(processes_from(each.path), None) is None and not self._store.steam_users(each)
             ]
 
         return await asyncio.to_thread(free)
 
-    async def prune(self, *, keep: int = 0, only: Iterable[str] | None = None) -> list[InstalledBuild]:
-        """Remove what is unused at the moment, of the versions in *only* when those are given; which ones went."""
+    async def prune(self, *, keep: int = 0, only: Iterable[Path] | None = None) -> list[InstalledBuild]:
+        """Remove what is unused at the moment, of the folders in *only* when those are given; which ones went."""
         asked = None if only is None else set(only)
         gone = []
         for build in await self.unused(keep=keep):
-            if asked is None or build.version in asked:
+            if asked is None or build.path in asked:
                 with suppress(WouldLoseDataError, BuildNotFoundError):  # somebody began to use it just now, or removed it
-                    await self._store.remove(build.version)
+                    await self._store.remove_build(build)
                     gone.append(build)
         return gone
 

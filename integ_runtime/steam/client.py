@@ -8,12 +8,12 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.steam.processes import client_runs, running
+from integ_runtime.steam.processes import running
 from integ_runtime.steam.roots import SteamRoot
 from integ_server.contract.errors import UsageError
 
@@ -105,10 +105,17 @@ def _ended_badly(opener: subprocess.Popen[bytes]) -> bool:
 
 
 async def wait_for_game(
-    game_id: str, client: subprocess.Popen[bytes], *, appears_within_s: float = APPEARS_WITHIN_S, poll_s: float = 0.5
+    game_id: str,
+    client: subprocess.Popen[bytes],
+    client_runs: Callable[[], bool],
+    *,
+    appears_within_s: float = APPEARS_WITHIN_S,
+    poll_s: float = 0.5,
 ) -> float:
     """
     Wait until the game that *client* was asked for has come and gone; the answer is how many seconds it ran.
+
+    What was asked may end at once, when it hands the game over to a client that runs: *client_runs* says whether one does.
 
     0 when it never came: the client asked the player something, runs on another machine, or has nothing to do with processes here.
     """

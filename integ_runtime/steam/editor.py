@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.paths import Paths
-from integ_runtime.steam.changes import Change, SteamChanges
+from integ_runtime.steam.changes import Change, Edit, SteamChanges
 from integ_runtime.steam.library import SteamFiles, SteamSnapshot
-from integ_runtime.steam.roots import SteamRoot, is_app_id
+from integ_runtime.steam.roots import SteamRoot, get_root, is_app_id
 from integ_runtime.steam.shortcuts import Shortcut, Wish, edit_added, edit_removed, read_shortcuts, revert_shortcut
-from integ_runtime.steam.tool_choice import DEFAULT, choosable, edit_choice, get_tool, pick_root, revert_choice
+from integ_runtime.steam.tool_choice import DEFAULT, choosable, edit_choice, get_tool, revert_choice
 from integ_runtime.steam.users import SteamUser, find_users, read_chosen_tools
 from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
 
@@ -100,7 +100,7 @@ class SteamEditor:
         """
         Set the game *key*, or all without a choice of their own, to *tool*: its internal name, title or folder. None takes the choice back.
 
-        *steam* is the flavour of the Steam that is meant; else the one that has the game.
+        *steam* is the flavour or the folder of the Steam that is meant; else the one that has the game.
 
         Raises:
             UsageError: *key* is not Steam's.
@@ -182,7 +182,10 @@ class SteamEditor:
         root, found = await asyncio.to_thread(self._user, user, steam)
         file = shortcuts_file(found)
         art = await asyncio.to_thread(_cached_art, root, steam_twins)
-        edit = lambda content: edit_removed(content, key, list(art.values()), file.parent / "grid", where=str(file))  # noqa: E731
+
+        def edit(content: bytes | None) -> Edit:
+            return edit_removed(content, key, list(art.values()), file.parent / "grid", where=str(file))
+
         change = await self._changes.make(file, edit)
         assert change is not None  # a shortcut less is always another file
         return ShortcutChange(key, int(change.id), found.steam_id, str(file), True)
@@ -193,7 +196,7 @@ class SteamEditor:
 
     def _user(self, named: str | None, steam: str | None) -> tuple[SteamRoot, SteamUser]:
         roots = self._files.roots()
-        first = pick_root(roots, steam)
+        first = get_root(roots, steam)
         several = [first] if steam or named is None else roots
         for root in several:
             for user in find_users(root, []):
@@ -264,4 +267,4 @@ def _root_of(known: SteamSnapshot, app: str, steam: str | None) -> SteamRoot:
         holder = next((root for root in known.roots if game is not None and root.path == game.root), None)
         if holder is not None:
             return holder
-    return pick_root(known.roots, steam)
+    return get_root(known.roots, steam)

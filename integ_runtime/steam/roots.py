@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from integ_runtime.steam.vdf import Section, read_vdf
-from integ_server.contract.errors import IntegrityError
+from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
 
 FLATPAK_HOME = ".var/app/com.valvesoftware.Steam"
 _CANDIDATES = (
@@ -24,6 +24,9 @@ _CANDIDATES = (
     ("snap", "snap/steam/common/.steam/root"),
     ("snap", ".snap/data/steam/common/.local/share/Steam"),
 )
+FLAVOURS = ("native", "flatpak", "snap")
+"""What people may call a Steam; every one that is neither of the last two is native."""
+TOOLS_FOLDER = "compatibilitytools.d"
 _CLIENT_PARTS = ("steam.sh", "ubuntu12_32", "ubuntu12_64")
 
 
@@ -70,6 +73,31 @@ def find_roots(home: Path, environ: Mapping[str, str]) -> list[SteamRoot]:
         has_client = any((path / part).exists() for part in _CLIENT_PARTS)
         found[path] = SteamRoot(flavour, path, steamapps, _tools_folder(home, flavour, path), has_client)
     return list(found.values())
+
+
+def get_root(roots: Sequence[SteamRoot], asked: str | None) -> SteamRoot:
+    """
+    The Steam that *asked*, its folder or one of `FLAVOURS`, names; else the first.
+
+    Raises:
+        NotFoundError: There is no Steam here, or none of that flavour.
+        UsageError: *asked* is no folder of one.
+    """
+    if not roots:
+        raise NotFoundError("Steam was not found on this machine", hint="start Steam once, or: export STEAM_DIR=/its/folder")
+    if asked is None:
+        return roots[0]
+    known = f"known: {', '.join(str(root.path) for root in roots)}"
+    if asked in FLAVOURS:
+        for root in roots:
+            if asked == (root.flavour if root.flavour in FLAVOURS else "native"):
+                return root
+        raise NotFoundError(f"there is no {asked} Steam here", hint=known)
+    wanted = _real_folder(Path(asked).expanduser())
+    found = next((root for root in roots if wanted in {root.path, _real_folder(root.tools / TOOLS_FOLDER)}), None)
+    if wanted is None or found is None:
+        raise UsageError(f"{asked} is no Steam", hint=known)
+    return found
 
 
 def find_libraries(root: SteamRoot, home: Path, warnings: list[str]) -> list[SteamLibrary]:

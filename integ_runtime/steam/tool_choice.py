@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from integ_runtime.steam.changes import Change, Edit
 from integ_runtime.steam.roots import SteamRoot
@@ -100,16 +100,3 @@ def _choice(content: bytes, app: str, where: str) -> dict[str, str] | None:
 
 def _name(choice: dict[str, str] | None) -> str:
     return (choice or {}).get("name", "")
-
-
-def pick_root(roots: Sequence[SteamRoot], flavour: str | None) -> SteamRoot:
-    """
-    The Steam of that *flavour*, or the first one.
-
-    Raises:
-        NotFoundError: There is none.
-    """
-    found = [root for root in roots if flavour in {None, root.flavour} or (flavour == "native" and root.flavour not in {"flatpak", "snap"})]
-    if not found:
-        raise NotFoundError("Steam was not found on this machine" if flavour is None else f"there is no {flavour} Steam here")
-    return found[0]

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integ_runtime.steam.manifests import SteamApp
-from integ_runtime.steam.roots import SteamRoot
+from integ_runtime.steam.roots import TOOLS_FOLDER, SteamRoot
 from integ_runtime.steam.vdf import Section, read_vdf
 from integ_server.contract.errors import IntegrityError
 
-TOOLS_FOLDER = "compatibilitytools.d"
 _SYSTEM_FOLDERS = ("usr/share/steam", "usr/local/share/steam")
 MAX_ENTRIES = 1000
 

@@ -33,7 +33,10 @@ class Build(NamedTuple):
     installed: bool
     default: bool = False
     used_by: tuple[str, ...] = ()
-    from_steam: bool = False
+    in_steam: bool = False
+    """It lies in one of Steam's folders."""
+    removable: bool = True
+    """Integ put it where it is."""
     published_at: str = ""
 
 
@@ -48,8 +51,8 @@ class BuildList(RowList[Build]):
     def _note(self, row: Build) -> str:
         if row.default:
             return "default"
-        if row.from_steam:
-            return "Steam's own"
+        if row.in_steam:
+            return "in Steam's folder" if row.removable else "Steam's own"
         if row.used_by:
             return f"used by {counted(len(row.used_by), 'game')}"
         if row.published_at:
@@ -97,7 +100,7 @@ class ProtonScreen(IntegScreen[None]):
     async def action_read(self, refresh: bool = False) -> None:
         with self.telling_failures():
             items = await self._proton.list_items()
-            from_steam = {str(build.path) for build in await self._proton.installed() if build.source == "steam"}
+            builds = {str(build.path): build for build in await self._proton.installed()}
             self.installed = [
                 Build(
                     version=clean(str(item["version"])),
@@ -106,9 +109,11 @@ class ProtonScreen(IntegScreen[None]):
                     installed=True,
                     default=bool(item.get("default")),
                     used_by=tuple(map(str, item.get("used_by") or ())),
-                    from_steam=str(item.get("path")) in from_steam,
+                    in_steam=build is not None and build.source == "steam",
+                    removable=build is not None and build.placed_by_integ,
                 )
                 for item in items
+                for build in [builds.get(str(item.get("path")))]
             ]
             self._show()
             if self.tab == "available" or refresh:
@@ -145,12 +150,16 @@ class ProtonScreen(IntegScreen[None]):
         same = (n for n, build in enumerate(rows) if before is not None and build.version == before.version)
         builds.show_rows(rows, next(same, 0))
         self.query_one(TabStrip).show_counts({"installed": len(self.installed)})
-        words = "★ default  ✓ installed" if self.tab == "installed" else f"{FAMILY_NAMES[self.family]}  (f shows another family)"
-        self.query_one("#family", Label).update(words)
-        self.refresh_bindings()
+        self._moved()
 
     @on(RowList.Moved)
     def _moved(self) -> None:
+        """Say what the marks mean, and why a version that is Steam's own can't be removed."""
+        chosen = self.query_one(BuildList).chosen
+        words = "★ default  ✓ installed" if self.tab == "installed" else f"{FAMILY_NAMES[self.family]}  (f shows another family)"
+        if self.tab == "installed" and chosen is not None and not chosen.removable:
+            words += "  Steam's own: Steam removes it, in Library, Tools"
+        self.query_one("#family", Label).update(words)
         self.refresh_bindings()
 
     @on(TabStrip.Activated)
@@ -183,7 +192,7 @@ class ProtonScreen(IntegScreen[None]):
             return None if build.installed else True
         if action == "use":
             return True if build.installed and not build.default else None
-        return True if build.installed and not build.from_steam else None
+        return True if build.installed and build.removable else None
 
     # what can be done
 
@@ -236,16 +245,17 @@ class ProtonScreen(IntegScreen[None]):
         ask = ConfirmScreen(f"Remove {build.version}?", detail=detail, yes="Remove", no="Keep", danger=True)
         if not await self.app.push_screen_wait(ask):
             return
+        source = "steam" if build.in_steam else "integ"
         with self.telling_failures():
             try:
-                await self._proton.remove(build.version)
+                await self._proton.remove(build.version, source=source)
             except WouldLoseDataError as error:
                 sure = ConfirmScreen(
                     f"Remove {build.version} all the same?", detail=clean(error.message), yes="Remove", no="Keep", danger=True
                 )
                 if not await self.app.push_screen_wait(sure):
                     return
-                await self._proton.remove(build.version, force=True)
+                await self._proton.remove(build.version, force=True, source=source)
             self.notify(f"{build.version} is removed.", title="Proton", markup=False)
         self.action_read()
 

@@ -56,7 +56,7 @@ def test_an_update_tells_what_came_and_then_that_nothing_is_new(
 def test_pruning_shows_first_and_removes_after_a_yes(
     integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid
 ) -> None:
-    assert integ("proton", "prune").err == "Every Proton version is used.\n"
+    assert integ("proton", "prune").err == "Every Proton version that Integ installed is used.\n"
     for version in ("ge-9.1", "ge-9.2", "ge-9.3"):
         assert integ("install-proton", version).code == 0
     shown = integ("proton", "prune", "--keep", "2")
@@ -95,10 +95,13 @@ def test_a_build_for_steam_is_installed_listed_and_removed(
     done = integ("install-proton", "ge-9.1", "--to", "steam", "--json")
     assert valid(done)["path"] == str(steam.root / "compatibilitytools.d/GE-Proton9-1")
     several, restart = done.err.splitlines()
-    assert several.startswith(f"Of 2 Steams that in {steam.root} was taken: --steam-root")
+    assert several.startswith(f"Of 2 Steams that in {steam.root} was taken: --steam")
     assert restart == "Steam shows it after a restart."
-    again = integ("install-proton", "ge-9.1", "--to", "steam", "--steam-root", "native")
+    again = integ("install-proton", "ge-9.1", "--to", "steam", "--steam", "native")
     assert "was there already" in again.out and again.err == ""
+    as_before = integ("install-proton", "ge-9.1", "--to", "steam", "--steam-root", str(steam.root))
+    assert "was there already" in as_before.out and as_before.err == ""
+    assert "--steam-root" not in integ("install-proton", "--help").out
     listed = valid(integ("proton", "list", "--json"))["items"]
     assert [(each["version"], each["family"]) for each in listed] == [("GE-Proton9-1", "ge")]
     assert valid(integ("proton", "remove", "ge-9.1", "--from", "steam", "--yes", "--json")) == {"version": "GE-Proton9-1"}
@@ -106,9 +109,9 @@ def test_a_build_for_steam_is_installed_listed_and_removed(
 
 
 def test_which_steam_is_asked_only_for_steam(integ: Integ, home: Path) -> None:
-    told = integ("install-proton", "--steam-root", "snap")
+    told = integ("install-proton", "--steam", "snap")
     assert told.code == 2
-    assert told.err.splitlines()[-1] == "hint: integ install-proton latest --to steam --steam-root snap"
+    assert told.err.splitlines()[-1] == "hint: integ install-proton latest --to steam --steam snap"
 
 
 def test_a_newer_release_that_has_no_build_yet_is_told(

@@ -286,6 +286,7 @@ class FakeOwnBuild:
     family: str
     path: Path
     source: str
+    placed_by_integ: bool = True
 
 
 def _items() -> list[dict[str, Any]]:
@@ -324,8 +325,15 @@ class FakeProton:
 
     async def installed(self) -> list[FakeOwnBuild]:
         return [
-            FakeOwnBuild(item["version"], item["family"], Path(item["path"]), "steam" if item["path"].startswith("/s/") else "integ")
+            FakeOwnBuild(
+                item["version"],
+                item["family"],
+                path,
+                "steam" if path.is_relative_to("/s") else "integ",
+                path.parent != Path("/s"),
+            )
             for item in self.items
+            for path in [Path(item["path"])]
         ]
 
     async def list_items(self) -> list[dict[str, Any]]:
@@ -359,8 +367,8 @@ class FakeProton:
         self.asked.append(("use", version))
         self.items = [{**item, "default": item["version"] == version} for item in self.items]
 
-    async def remove(self, version: str, *, force: bool = False) -> None:
-        self.asked.append(("remove", version, force))
+    async def remove(self, version: str, *, force: bool = False, source: str | None = None) -> None:
+        self.asked.append(("remove", version, force, source))
         if self.fails_to_remove and not force:
             raise self.fails_to_remove
         self.items = [item for item in self.items if item["version"] != version]

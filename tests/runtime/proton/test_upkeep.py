@@ -223,11 +223,47 @@ async def test_pruning_removes_what_was_agreed_to_and_is_still_unused(upkeep: Up
     for number in range(1, 6):
         fake_build(tools, f"GE-Proton9-{number}")
     await store.choose("steam:620", "GE-Proton9-2")  # meanwhile
-    gone = await upkeep.prune(only=["GE-Proton9-1", "GE-Proton9-2", "GE-Proton9-3"])
+    gone = await upkeep.prune(only=[tools / f"GE-Proton9-{number}" for number in (1, 2, 3)])
     assert [each.version for each in gone] == ["GE-Proton9-3", "GE-Proton9-1"]
     assert all(each.size_bytes for each in gone)
     assert {build.version for build in await store.installed()} == {"GE-Proton9-2", "GE-Proton9-4", "GE-Proton9-5"}
     assert left_over(tools) == []
+
+
+async def test_what_integ_put_into_steam_is_pruned_unless_steam_is_set_to_it(upkeep: Upkeep, store: ProtonStore, home: Path) -> None:
+    steam, snap = SteamHome(home / ".local/share/Steam"), SteamHome(home / "snap/steam/common/.local/share/Steam")
+    for version in ("ge-9.1", "ge-9.2", "ge-9.3"):
+        await store.install_into_steam(version, steam="native")
+    await store.install_into_steam("ge-9.1", steam="snap")
+    there, in_snap = (each.root / "compatibilitytools.d" for each in (steam, snap))
+    steam.tool("GE-Proton7-1")  # somebody else's
+    steam.config({"620": {"name": "GE-Proton9-1"}, "0": {"name": "GE-Proton9-2"}})
+    await store.use("ge-7.1")
+    assert [each.path for each in await upkeep.unused()] == [there / "GE-Proton9-3", in_snap / "GE-Proton9-1"]
+    assert await upkeep.unused(keep=1) == []
+    gone = await upkeep.prune()
+    assert [each.path for each in gone] == [there / "GE-Proton9-3", in_snap / "GE-Proton9-1"]
+    assert {each.name for each in there.iterdir() if not each.name.startswith(".")} == {"GE-Proton7-1", "GE-Proton9-1", "GE-Proton9-2"}
+    assert left_over(in_snap) == [] and not (in_snap / "GE-Proton9-1").exists()
+
+
+async def test_a_choice_in_integ_keeps_its_own_build_and_not_one_of_that_name_in_steam(
+    upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path
+) -> None:
+    steam = SteamHome(home / ".local/share/Steam")
+    await store.install_into_steam("ge-9.1")
+    fake_build(tools, "GE-Proton9-1")
+    await store.use("ge-9.1", game="gog:1")
+    assert [each.path for each in await upkeep.unused()] == [steam.root / "compatibilitytools.d/GE-Proton9-1"]
+
+
+@pytest.mark.parametrize("note", ["[" * 9999, '["GE-Proton9-1", []]', "7", '{"a": 1, "b": 2}'])
+async def test_a_damaged_note_of_a_move_is_thrown_away(upkeep: Upkeep, store: ProtonStore, home: Path, tools: Path, note: str) -> None:
+    fake_build(tools, "GE-Proton9-1")
+    await store.use("ge-9.1")
+    (tools / ".integ-update.json").write_text(note)
+    await upkeep.update("ge")
+    assert left_over(tools) == [] and default_of(home) == NEWEST
 
 
 async def test_a_damaged_prefix_record_is_no_use(upkeep: Upkeep, home: Path, tools: Path) -> None:

@@ -13,10 +13,12 @@ import pytest
 
 from integ_runtime.errors import LaunchError
 from integ_runtime.steam.client import hand_over, steam_command, steam_uri, wait_for_game
+from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.processes import running
 from integ_runtime.steam.roots import SteamRoot
 from integ_server.contract.errors import NotFoundError, UsageError
 from tests.runtime.launch.stage import RECORDER, make_stage, until, write_program
+from tests.runtime.steam.steam_home import SteamHome, running_client
 
 
 def root(flavour: str, path: str) -> SteamRoot:
@@ -80,7 +82,7 @@ async def test_the_end_of_a_game_is_seen_by_its_reaper(tmp_path: Path) -> None:
     assert steam.exists()
     await until(lambda: running("62000"))
     assert not running("6200"), "the whole number counts"
-    waiting = asyncio.create_task(wait_for_game("62000", client, poll_s=0.01))
+    waiting = asyncio.create_task(wait_for_game("62000", client, lambda: True, poll_s=0.01))
     await asyncio.sleep(0)
     end.touch()
     await asyncio.wait_for(waiting, 20)
@@ -90,7 +92,17 @@ async def test_the_end_of_a_game_is_seen_by_its_reaper(tmp_path: Path) -> None:
 async def test_a_client_that_starts_nothing_here_is_not_waited_for(tmp_path: Path) -> None:
     write_program(tmp_path / "steam", "#!/bin/sh\nexit 0\n")
     client = await hand_over(steam_command("steam://rungameid/62001", [], {"PATH": str(tmp_path)}), {"PATH": os.environ["PATH"]})
-    assert await asyncio.wait_for(wait_for_game("62001", client, poll_s=0.01), 20) == 0.0
+    assert await asyncio.wait_for(wait_for_game("62001", client, lambda: False, poll_s=0.01), 20) == 0.0
+
+
+async def test_the_client_of_another_home_is_not_waited_for(home: Path, tmp_path: Path) -> None:
+    """It has not been asked for the game, and would be waited for until the game had its time to appear."""
+    write_program(tmp_path / "steam", "#!/bin/sh\nexit 0\n")
+    SteamHome(home / ".local/share/Steam")
+    files = SteamFiles(home, {}, system=home / "no-system")
+    with running_client(tmp_path / "elsewhere" / "Steam"):
+        client = await hand_over(steam_command("steam://rungameid/62002", [], {"PATH": str(tmp_path)}), {"PATH": os.environ["PATH"]})
+        assert await asyncio.wait_for(wait_for_game("62002", client, files.client_runs, poll_s=0.01), 20) == 0.0
 
 
 async def test_launching_a_steam_game_hands_its_number_to_the_client(home: Path) -> None:
