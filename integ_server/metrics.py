@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,6 +71,7 @@ class Metrics:
         )
         self._hosts: set[str] = set()
         self._children: dict[tuple[str, str, int], Any] = {}
+        self._ended: dict[tuple[str, str], Any] = {}
         self._looked_at = -LOOKED_AT_EVERY_S
         self._looking = asyncio.Lock()
         self._seen = _Seen()
@@ -86,17 +86,16 @@ class Metrics:
     def limited(self, by: str) -> None:
         self._limited.labels(by).inc()
 
-    @contextmanager
-    def job(self, kind: str) -> Iterator[list[str]]:
-        """Around a job that is done; the state in which it ended is put into what is yielded, or it is `dropped`."""
-        ended: list[str] = []
-        began = time.perf_counter()
+    def job_began(self) -> None:
         self.jobs_running.inc()
-        try:
-            yield ended
-        finally:
-            self.jobs_running.dec()
-            self._jobs.labels(kind, ended[-1] if ended else "dropped").observe(time.perf_counter() - began)
+
+    def job_ended(self, kind: str, state: str, took_s: float) -> None:
+        """*state* is what the job is in afterwards, or `dropped`."""
+        self.jobs_running.dec()
+        child = self._ended.get((kind, state))
+        if child is None:
+            child = self._ended[kind, state] = self._jobs.labels(kind, state)
+        child.observe(took_s)
 
     def store_request(self, host: str, status: int, waited_s: float, took_s: float) -> None:
         if host not in self._hosts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Index, text
 from sqlmodel import Field, SQLModel
@@ -61,3 +61,17 @@ class Job(SQLModel, table=True):
     created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     started_at: datetime | None = Field(default=None, sa_column=Column(Moment))
     finished_at: datetime | None = Field(default=None, sa_column=Column(Moment))
+
+
+class ClaimedJob(NamedTuple):
+    """What there is to do, for the process that claimed it; the fields are columns of `Job`, as they stood then."""
+
+    id: str
+    kind: str
+    subject: str
+    user_id: str | None
+    provider: str
+    account_id: int | None
+    attempts: int
+    started_at: datetime | None
+    request_id: str

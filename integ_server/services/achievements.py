@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.contract.achievements import Achievement, AchievementList
 from integ_server.contract.errors import AuthenticationError, IntegError, ProviderUnavailableError, UsageError
 from integ_server.models.achievement import GameAchievements
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import accounts, game_achievements, library_entries
 from integ_server.providers.base import ReadsAchievements, RenewsAccess
 from integ_server.services import access, library
@@ -61,7 +61,7 @@ async def read(backend: Backend, user_id: str, key: str, *, again: bool = False)
     return _list(key, release.title, kept.values())
 
 
-async def read_played(backend: Backend, job: Job) -> None:
+async def read_played(backend: Backend, job: ClaimedJob) -> None:
     """
     Do an `achievements` job that this process has claimed: read those of the account's games that were played since they were read.
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, to_envelope
 from integ_server.models.columns import Moment
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob, Job
 from integ_server.models.tables import jobs
 from integ_server.services import events, owner
 from integ_server.services.backend import Backend
@@ -36,6 +36,7 @@ _LOOKED_AT = 1_000
 _GLANCED_AT = 100
 """Before that: mostly it is enough."""
 _RELEASED_AT_ONCE = 200
+_BEGUN: dict[str, Any] = {"state": "running", "stage": "", "done": 0, "total": None}
 _OTHER_WAYS = ("enable_bitmapscan", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 _BY_INDEX = text("SELECT " + ", ".join(f"set_config('{way}', 'off', true)" for way in _OTHER_WAYS))
 """
@@ -44,7 +45,7 @@ for a few, and reads and sorts them all for each look, where the index has the f
 """
 
 
-async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> list[Job]:
+async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> list[ClaimedJob]:
     """Up to *most* jobs, at most one a user, which are this process's from now on; ask again until there are none."""
     now = datetime.now(UTC)
     async with backend.db.writing.begin() as session:
@@ -56,14 +57,13 @@ async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> 
             return []
         places = {row.id: at for at, row in enumerate(found)}
         claimed = {"ids": given(dialect, list(places)), "me": owner.this_process(), "now": now}
-        unread: dict[str, Any] = {"synchronize_session": False}
-        begun = (await session.execute(_begin(dialect), claimed, execution_options=unread)).scalars().all()
+        begun = [ClaimedJob(*row) for row in (await session.execute(_begin(dialect), claimed)).all()]
         users = sorted({row.user_id for row in found if row.user_id is not None})
         if users:
             turns = {f"behind_{each}": turn(each, now + timedelta(seconds=1)) for each in Queue}
             await session.execute(_send_to_the_back(dialect), {"users": given(dialect, users), **turns})
         for job in begun:
-            events.job_stands(session, job)
+            events.job_stands(session, (job.user_id, job.id, job.kind, job.provider, *_BEGUN.values()))
     return sorted(begun, key=lambda job: places[job.id])
 
 
@@ -106,18 +106,16 @@ def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
 def _begin(dialect: str) -> Any:
     now = bindparam("now", type_=Moment)
     values: dict[str, Any] = {
-        "state": "running",
+        **_BEGUN,
         "owner": bindparam("me"),
         "heartbeat_at": now,
         "attempts": jobs.c.attempts + 1,
         "started_at": func.coalesce(jobs.c.started_at, now),
         "due_at": None,
         "error": None,
-        "stage": "",
-        "done": 0,
-        "total": None,
     }
-    return update(Job).where(among_given(dialect, jobs.c.id, "ids")).values(values).returning(Job)
+    told = (jobs.c[name] for name in ClaimedJob._fields)
+    return update(jobs).where(among_given(dialect, jobs.c.id, "ids")).values(values).returning(*told)
 
 
 @lru_cache
@@ -149,6 +147,17 @@ async def put_off(backend: Backend, job_id: str, why: IntegError, pause_s: float
 def mine(job_id: str) -> tuple[Any, ...]:
     """That the job is still this process's to do."""
     return jobs.c.id == job_id, jobs.c.owner == owner.this_process(), jobs.c.state == "running"
+
+
+async def give_back(backend: Backend, job_ids: Sequence[str]) -> None:
+    """These jobs, which were claimed and not begun, are the next one's who looks: each keeps its place in the line."""
+    async with backend.db.writing.begin() as session:
+        held = among(session, jobs.c.id, job_ids), jobs.c.owner == owner.this_process(), jobs.c.state == "running"
+        first_try = case((jobs.c.attempts > 1, jobs.c.started_at), else_=None)
+        values: dict[str, Any] = {"state": "queued", "owner": None, "attempts": jobs.c.attempts - 1, "started_at": first_try}
+        given_back = update(jobs).where(*held).values(**values).returning(*events.OF_A_JOB)
+        for row in (await session.execute(given_back)).all():
+            events.job_stands(session, row)
 
 
 async def beat(backend: Backend, job_ids: Sequence[str]) -> None:

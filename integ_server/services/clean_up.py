@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Table, and_, case, delete, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import accounts, api_tokens, game_achievements, jobs, library_entries, sessions, users, webhook_deliveries
 from integ_server.services import jobs as job_service
 from integ_server.services import proton_mirror
@@ -31,7 +31,7 @@ KEPT = {
 """After its end; of an account's or a store's jobs those before the newest one go earlier."""
 
 
-async def clean_up(backend: Backend, job: Job) -> None:
+async def clean_up(backend: Backend, job: ClaimedJob) -> None:
     """
     Do a `clean-up` job that this process has claimed.
 

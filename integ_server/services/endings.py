@@ -6,7 +6,7 @@ of its own for each costs the database and this process more than most such jobs
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -40,7 +40,15 @@ class Endings:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._being_written = 0
         self._writer: asyncio.Task[None] | None = None
+        self.heard: Callable[[], None] = lambda: None
+        """Called each time a job is done but for the note of it."""
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are done but for the note of it."""
+        return len(self._waiting) + self._being_written
 
     async def done(self, job_id: str) -> None:
         """
@@ -53,6 +61,7 @@ class Endings:
         self._waiting.append((job_id, stored))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting())
+        self.heard()
         await stored
 
     async def close(self) -> None:
@@ -63,10 +72,12 @@ class Endings:
     async def _write_waiting(self) -> None:
         while self._waiting:
             lot, self._waiting = self._waiting[:_AT_ONCE], self._waiting[_AT_ONCE:]
+            self._being_written = len(lot)
             try:
                 refused = await self._write([job_id for job_id, _ in lot])
             except Exception as error:
                 refused = {job_id: error for job_id, _ in lot}
+            self._being_written = 0
             for job_id, stored in lot:
                 if stored.done():  # whoever waited was stopped
                     continue

@@ -62,9 +62,12 @@ def job_changed(session: AsyncSession, job_id: str) -> None:
     _noted(session).job_ids[job_id] = None
 
 
-def job_stands(session: AsyncSession, row: Any) -> None:
-    """Told as *row* says, which has the columns `OF_A_JOB`; the backend's own work is nobody's news."""
-    _note_job(_noted(session), row)
+def job_stands(session: AsyncSession | Session, columns: Iterable[Any]) -> None:
+    """Told as its *columns* stand, which are those of `OF_A_JOB`; the backend's own work is nobody's news."""
+    user_id, job_id, kind, provider, state, stage, done, total = columns
+    if user_id is not None:  # a `JobChanged`, made by hand: two for each job are what a worker does most
+        told = {"id": job_id, "kind": kind, "provider": provider, "state": state, "stage": stage, "done": done, "total": total}
+        _noted(session).events[user_id, EventName.JOB_CHANGED, job_id] = told
 
 
 def account_changed(session: AsyncSession, user_id: str, provider: str, account: str, state: str) -> None:
@@ -84,21 +87,15 @@ def proton_changed(session: AsyncSession, version: str, mirror_state: str) -> No
     _noted(session).events[None, EventName.PROTON_CHANGED, version] = told.model_dump(mode="json")
 
 
-def _noted(session: AsyncSession) -> _Noted:
+def _noted(session: AsyncSession | Session) -> _Noted:
     noted: _Noted | None = session.info.get(_NOTED)
     if noted is None:
         noted = session.info[_NOTED] = _Noted()
-        event.listen(session.sync_session, "before_commit", _complete)
-        event.listen(session.sync_session, "after_commit", _tell)
-        event.listen(session.sync_session, "after_rollback", _forget)
+        listening = session.sync_session if isinstance(session, AsyncSession) else session
+        event.listen(listening, "before_commit", _complete)
+        event.listen(listening, "after_commit", _tell)
+        event.listen(listening, "after_rollback", _forget)
     return noted
-
-
-def _note_job(noted: _Noted, row: Any) -> None:
-    """As a `JobChanged`, made by hand: two for each job are what a worker does most."""
-    if row.user_id is not None:
-        told = {"id": row.id, "kind": row.kind, "provider": row.provider, "state": row.state, "stage": row.stage}
-        noted.events[row.user_id, EventName.JOB_CHANGED, row.id] = {**told, "done": row.done, "total": row.total}
 
 
 @lru_cache
@@ -115,7 +112,7 @@ def _complete(session: Session) -> None:
         session.flush()
         dialect = session.get_bind().dialect.name
         for row in session.execute(_jobs(dialect), {"ids": given(dialect, list(noted.job_ids))}):
-            _note_job(noted, row)
+            job_stands(session, row)
         noted.job_ids.clear()
     deliveries.note(session, ((user_id, name, data) for (user_id, name, _), data in noted.events.items()))
     copies: Copies | None = session.info.get(_COPIES)

@@ -14,7 +14,7 @@ from integ_server import logs
 from integ_server.contract.errors import BusyError, IntegError, JobNotFoundError, to_envelope
 from integ_server.contract.types import JobInfo, JobKind, JobState, SyncCounts
 from integ_server.db import after_commit
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob, Job
 from integ_server.models.tables import jobs
 from integ_server.services import claims, events, owner
 from integ_server.services.backend import Backend
@@ -154,7 +154,7 @@ async def unfinished(backend: Backend) -> int:
         return len((await session.execute(_unfinished())).scalars().all())
 
 
-async def claim(backend: Backend, job_id: str) -> Job | None:
+async def claim(backend: Backend, job_id: str) -> ClaimedJob | None:
     """The job, which is this process's from now on; None when it is done, gone, or somebody else's."""
     now, me = datetime.now(UTC), owner.this_process()
     async with backend.db.writing.begin() as session:
@@ -170,7 +170,7 @@ async def claim(backend: Backend, job_id: str) -> Job | None:
         job.stage, job.done, job.total, job.error, job.due_at = "", 0, None, None, None
         await session.flush()
         events.job_changed(session, job.id)
-        return job
+        return ClaimedJob(*(getattr(job, name) for name in ClaimedJob._fields))
 
 
 async def tell(backend: Backend, job_id: str, stage: str, done: int = 0, total: int | None = None) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integ_server.contract.errors import IntegError, ProviderUnavailableError
 from integ_server.contract.text import clean_name
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import games, group_members
 from integ_server.providers.base import GameMetadata, ReadsMetadata
 from integ_server.services import jobs as job_service
@@ -33,7 +33,7 @@ _LONGEST_DETAILS = 20_000
 _log = logging.getLogger("integ.metadata")
 
 
-async def read_due(backend: Backend, job: Job) -> None:
+async def read_due(backend: Backend, job: ClaimedJob) -> None:
     """
     Do a `metadata` job that this process has claimed. Each round is stored by itself; a release whose look-up failed stays due.
 
@@ -74,7 +74,7 @@ async def _ask(store: ReadsMetadata, ids: Sequence[str]) -> tuple[list[GameMetad
     return answers, refusal
 
 
-async def _store(backend: Backend, job: Job, answers: Sequence[GameMetadata], asked: set[str]) -> None:
+async def _store(backend: Backend, job: ClaimedJob, answers: Sequence[GameMetadata], asked: set[str]) -> None:
     by_key = {f"{job.provider}:{each.provider_game_id}": each for each in answers if each.provider_game_id in asked}
     if not by_key:
         return

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integ_server.contract.errors import BackendUnreachableError, BuildNotFoundError, ProviderError, RateLimitedError, UsageError
 from integ_server.contract.proton import MirrorState, ProtonVersionInfo
 from integ_server.contract.types import Page
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.proton_version import ProtonVersion
 from integ_server.models.tables import proton_versions
 from integ_server.releases.families import ARCHES, FAMILIES, X86, Family, catalogue_name, get_family, parse_version
@@ -30,7 +30,7 @@ FEED_SUBJECT = "proton-feed"
 _ETAGS_LIVE_S = 7 * 86_400.0
 
 
-async def read_feeds(backend: Backend, job: Job) -> None:
+async def read_feeds(backend: Backend, job: ClaimedJob) -> None:
     """
     Do a `proton-feed` job that this process has claimed: read the feed of every family, and store what it tells.
 
@@ -55,7 +55,7 @@ async def read_feeds(backend: Backend, job: Job) -> None:
     await backend.endings.done(job.id)
 
 
-async def _read_feed(backend: Backend, job: Job, family: Family) -> None:
+async def _read_feed(backend: Backend, job: ClaimedJob, family: Family) -> None:
     before = await _known_pages(backend, family)
     pages = await backend.outside(read_pages(backend.http, family, backend.settings.github_token, before))
     is_whole = not any(page.url in before and page is before[page.url] for page in pages)

@@ -34,7 +34,7 @@ from integ_server.contract.errors import (
     StorageError,
 )
 from integ_server.contract.proton import ProtonRequest, ProtonRequested
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.proton_version import ProtonVersion
 from integ_server.models.tables import proton_versions
 from integ_server.releases.feed import Archive, read_checksum
@@ -85,7 +85,7 @@ async def archive_of(backend: Backend, session: AsyncSession, version: str) -> t
     raise BuildNotFoundError(f"this backend has no copy of {version[:80]!r}", hint="take it from its publisher, or POST /proton/install")
 
 
-async def fetch(backend: Backend, job: Job) -> None:
+async def fetch(backend: Backend, job: ClaimedJob) -> None:
     """
     Do a `proton-mirror` job that this process has claimed.
 
@@ -133,7 +133,7 @@ async def prune(backend: Backend) -> int:
     return await asyncio.to_thread(_delete, [*strange, *crowded])
 
 
-async def _fetched(backend: Backend, job: Job, version: str) -> tuple[ProtonVersion, Checksum]:
+async def _fetched(backend: Backend, job: ClaimedJob, version: str) -> tuple[ProtonVersion, Checksum]:
     folder = _folder(backend)
     async with backend.db.reading() as session:
         row = await session.get(ProtonVersion, version)

@@ -15,7 +15,7 @@ from integ_server.contract.errors import AuthenticationError, IntegError, Privat
 from integ_server.contract.text import clean_name
 from integ_server.contract.types import AccountState, JobInfo, SyncCounts, SyncRequest
 from integ_server.models.account import Account
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import accounts, games, jobs, library_entries
 from integ_server.providers.base import (
     Credentials,
@@ -90,7 +90,7 @@ async def start(backend: Backend, session: AsyncSession, user_id: str, wanted: S
     return [job_service.info(job) for job in started]
 
 
-async def pull_account(backend: Backend, job: Job) -> SyncCounts:
+async def pull_account(backend: Backend, job: ClaimedJob) -> SyncCounts:
     """
     Do a `sync` job that this process has claimed. Whatever goes wrong, the library stays as it was; running twice changes nothing.
 
@@ -125,7 +125,7 @@ async def pull_account(backend: Backend, job: Job) -> SyncCounts:
     return counts
 
 
-async def _whole_list(backend: Backend, job: Job, store: GameProvider) -> dict[str, OwnedGame]:
+async def _whole_list(backend: Backend, job: ClaimedJob, store: GameProvider) -> dict[str, OwnedGame]:
     """Everything the account owns, by release key, checked and cleaned; nothing, unless it was read to its end."""
     assert job.account_id is not None
     login = await access.usable_login(backend, job.account_id)
@@ -157,7 +157,7 @@ async def _profile(backend: Backend, account_id: int, store: GameProvider) -> St
         return None
 
 
-async def _read_list(backend: Backend, job: Job, store: GameProvider, login: Credentials) -> dict[str, OwnedGame]:
+async def _read_list(backend: Backend, job: ClaimedJob, store: GameProvider, login: Credentials) -> dict[str, OwnedGame]:
     found: dict[str, OwnedGame] = {}
 
     async def read() -> None:

@@ -47,7 +47,7 @@ def declare_hinting(broker: dramatiq.Broker, look: Callable[[], None]) -> Send:
         broker.declare_queue(queue.value)
 
     def act(job_id: str) -> None:
-        if not isinstance(job_id, str) or not 0 < len(job_id) <= _LONGEST_ID:
+        if not is_job_id(job_id):
             raise TypeError("a job's id is a short text")
         look()
 
@@ -59,6 +59,11 @@ def declare_hinting(broker: dramatiq.Broker, look: Callable[[], None]) -> Send:
         broker.enqueue(actors[kind].message(job_id).copy(queue_name=queue))
 
     return send
+
+
+def is_job_id(value: object) -> bool:
+    """Whether it may be one: whatever else reaches Redis may have put a message there."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID
 
 
 def _asks_for_it(retries: int, error: BaseException) -> bool:

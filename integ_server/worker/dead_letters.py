@@ -1,4 +1,7 @@
-"""Messages that nobody can do anything with: they are put aside with a reason, and what comes after them goes on."""
+"""
+The broker on Redis. Messages that nobody can do anything with are put aside with a reason, and what comes after them goes on; of many
+hints that come together one is given on, for they all say the same.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from dramatiq.errors import ActorNotFound, ConnectionClosed, DecodeError
 from dramatiq.middleware import Middleware
 from redis.exceptions import RedisError
 
+from integ_server.contract.types import JobKind
 from integ_server.redaction import redact
+from integ_server.worker.actors import is_job_id
 
 REASONS = "integ:dead-letters"
 MOST_REASONS = 1_000
 KEPT_FOR_S = 7 * 86_400
 _DONE_AT_ONCE = 128
+_HINTS = frozenset(kind.value for kind in JobKind)
 # As Dramatiq's own script does for one: what was given to somebody else meanwhile is left to them.
 _TAKE_OUT = """
 for _, id in ipairs(ARGV) do
@@ -70,10 +76,10 @@ class PatientBroker(RedisBroker):
         pipe.expire(REASONS, KEPT_FOR_S)
         pipe.execute()
 
-    def done_with(self, queue_name: str, message_id: str) -> int:
-        """Note that the message can be taken out of Redis; how many of its queue can by now."""
+    def done_with(self, queue_name: str, *message_ids: str) -> int:
+        """Note that the messages can be taken out of Redis; how many of their queue can by now."""
         with self._lock:
-            self._done[queue_name].append(message_id)
+            self._done[queue_name] += message_ids
             return len(self._done[queue_name])
 
     def take_out(self, queue_name: str) -> None:
@@ -115,6 +121,8 @@ class _PatientConsumer(_RedisConsumer):
             return None
         if message is None:
             self._take_out()
+        elif message.actor_name in _HINTS:
+            self._pass_over_hints()
         return message
 
     def ack(self, message: MessageProxy) -> None:
@@ -124,6 +132,17 @@ class _PatientConsumer(_RedisConsumer):
         if many >= _DONE_AT_ONCE or not self.outstanding_message_count:
             with contextlib.suppress(ConnectionClosed):  # the thread that fetches tries it again
                 self._take_out()
+
+    def _pass_over_hints(self) -> None:
+        """Those that follow the one which is given on now. Whatever else comes between them is left for its turn."""
+        passed: list[str] = []
+        for data in self.message_cache:
+            hint = _hint(data)
+            if hint is None:
+                break
+            passed.append(hint)
+        del self.message_cache[: len(passed)]
+        self.broker.done_with(self.queue_name, *passed)
 
     def close(self) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -135,6 +154,17 @@ class _PatientConsumer(_RedisConsumer):
             self.broker.take_out(self.queue_name)
         except RedisError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+
+def _hint(data: bytes | None) -> str | None:
+    """By which id Redis has the message, if it says no more than that there may be something in the line; else None."""
+    try:
+        told = json.loads(data or b"")
+        (job_id,), options = told["args"], told["options"]
+        plain = told["actor_name"] in _HINTS and is_job_id(job_id) and not told["kwargs"] and "eta" not in options
+        return str(options["redis_message_id"]) if plain else None
+    except (ValueError, TypeError, KeyError, RecursionError):  # it goes Dramatiq's way, and is put aside there
+        return None
 
 
 def _said(error: Any) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from integ_server import logs
 from integ_server.contract.errors import BackendUnreachableError, BusyError, IntegError, ProviderUnavailableError, StorageError
 from integ_server.db import storage_error
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.services import achievements, claims, clean_up, jobs, metadata, proton_catalogue, proton_mirror, sync
 from integ_server.services.backend import Backend, StoppingError
 from integ_server.services.endings import CancelledError, ClaimLostError
@@ -31,7 +31,7 @@ _LONGEST_PAUSE_S = 10.0
 _UNREACHABLE_PAUSE_S = 2.0
 _log = logging.getLogger("integ.worker")
 
-HANDLERS: Mapping[str, Callable[[Backend, Job], Awaitable[object]]] = {
+HANDLERS: Mapping[str, Callable[[Backend, ClaimedJob], Awaitable[object]]] = {
     "sync": sync.pull_account,
     "metadata": metadata.read_due,
     "achievements": achievements.read_played,
@@ -59,7 +59,7 @@ class Runner:
     app stop its jobs at once and give them back.
     """
 
-    def __init__(self, backend: Backend, handlers: Mapping[str, Callable[[Backend, Job], Awaitable[object]]] = HANDLERS) -> None:
+    def __init__(self, backend: Backend, handlers: Mapping[str, Callable[[Backend, ClaimedJob], Awaitable[object]]] = HANDLERS) -> None:
         self._backend = backend
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
@@ -68,8 +68,8 @@ class Runner:
 
     @property
     def at_work(self) -> int:
-        """How many jobs are being done."""
-        return len(self._tasks)
+        """How many jobs are being done; one that is over but for the note of it takes nobody's place."""
+        return len(self._tasks) - self._backend.endings.waiting
 
     def do_from_thread(self, job_id: str) -> None:
         """
@@ -89,7 +89,7 @@ class Runner:
         with contextlib.suppress(concurrent.futures.CancelledError):
             future.result()
 
-    def start(self, job: Job, ended: Callable[[], None]) -> None:
+    def start(self, job: ClaimedJob, ended: Callable[[], None]) -> None:
         """Begin *job*, which this process has claimed; *ended* is called when it is over, however."""
         task = asyncio.create_task(self._settle(job))
         self._tasks[task] = job.id
@@ -149,26 +149,30 @@ class Runner:
             except (DBAPIError, IntegError) as error:
                 _log.warning("the database did not take a heartbeat: %s", type(error).__name__)
 
-    async def _settle(self, job: Job) -> None:
+    async def _settle(self, job: ClaimedJob) -> None:
         """Do *job*, write down what became of it, and count it."""
         logs.request_id.set(job.request_id)
-        began = time.perf_counter()
-        with contextlib.ExitStack() as around:
-            told = [around.enter_context(each) for each in self._watchers(job)]
-            state = await self._do(job)
-            for each in told:
-                each.append(state)
-        if not self._backend.settings.is_embedded:
-            took_ms = round((time.perf_counter() - began) * 1000, 1)
+        metrics, tracing = self._backend.metrics, self._backend.tracing
+        began, state = time.perf_counter(), "dropped"
+        if metrics is not None:
+            metrics.job_began()
+        try:
+            if tracing is None:
+                state = await self._do(job)
+            else:
+                with tracing.job(job.kind, job.id) as told:
+                    state = await self._do(job)
+                    told.append(state)
+        finally:
+            took_s = time.perf_counter() - began
+            if metrics is not None:
+                metrics.job_ended(job.kind, state, took_s)
+        if not self._backend.settings.is_embedded and _log.isEnabledFor(logging.INFO):
+            took_ms = round(took_s * 1000, 1)
             facts = logs.facts(job=job.id, kind=job.kind, state=state, ms=took_ms, attempt=job.attempts)
             _log.info("job %s %s %s %.1f ms", job.kind, job.id, state, took_ms, extra=facts)
 
-    def _watchers(self, job: Job) -> list[contextlib.AbstractContextManager[list[str]]]:
-        """What counts and traces jobs, where anything does; each is told the state that the job is in afterwards."""
-        metrics, tracing = self._backend.metrics, self._backend.tracing
-        return [*([metrics.job(job.kind)] if metrics else []), *([tracing.job(job.kind, job.id)] if tracing else [])]
-
-    async def _do(self, job: Job) -> str:
+    async def _do(self, job: ClaimedJob) -> str:
         """The state that the job is in afterwards."""
         backend = self._backend
         try:
@@ -202,7 +206,7 @@ class Runner:
         await jobs.hand_back(backend, job.id)
         raise asyncio.CancelledError
 
-    async def _wait(self, job: Job, busy: IntegError) -> str:
+    async def _wait(self, job: ClaimedJob, busy: IntegError) -> str:
         """
         Raises:
             PutOffError: In process a message is to come again; elsewhere the row says when.
@@ -217,7 +221,7 @@ class Runner:
         await self._written(lambda: claims.put_off(self._backend, job.id, busy, scattered_s))
         return "queued"
 
-    async def _failed(self, job: Job, error: IntegError) -> str:
+    async def _failed(self, job: ClaimedJob, error: IntegError) -> str:
         await self._written(lambda: jobs.fail(self._backend, job.id, error))
         return "failed"
 
@@ -237,7 +241,7 @@ class Runner:
                     await self._backend.stopping.wait()
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
-    async def _fail_on_database(self, job: Job, error: DBAPIError) -> str:
+    async def _fail_on_database(self, job: ClaimedJob, error: DBAPIError) -> str:
         """A full disk may not even take the note that it is full; then the job stays, and is taken up by the next start."""
         _log.error("the database failed in job %s: %s", job.id, type(error.orig).__name__, exc_info=error)
         told = storage_error(error) or StorageError("the database refused what was to be stored", hint="see the log")
@@ -247,7 +251,7 @@ class Runner:
             _log.error("and it does not take the failure of job %s either", job.id)
             return "dropped"
 
-    def _pause_after(self, job: Job, busy: IntegError) -> float | None:
+    def _pause_after(self, job: ClaimedJob, busy: IntegError) -> float | None:
         """How long to wait before another try; None when that would be longer than this backend waits."""
         pause_s = busy.retry_after_s if busy.retry_after_s is not None else 2.0 ** min(job.attempts - 1, 7)
         waited_s = (datetime.now(UTC) - job.started_at).total_seconds() if job.started_at else 0.0

@@ -22,7 +22,7 @@ from integ_server.contract.scopes import ALL_SCOPES, Scope
 from integ_server.contract.sessions import NewToken, TokenRequest, Tokens
 from integ_server.contract.types import Changes, SignInAnswer, SignInWay, SyncCounts, SyncRequest
 from integ_server.migrations.upgrade import migrate
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.opening import open_backend
 from integ_server.providers.base import GameProvider
 from integ_server.services import accounts, jobs, library, metadata, sync, users
@@ -111,7 +111,7 @@ class Player:
         async with self.backend.db.writing.begin() as session:
             return [job.id for job in await sync.start(self.backend, session, self.user, SyncRequest(providers=list(providers), full=full))]
 
-    async def claim(self, job_id: str) -> Job:
+    async def claim(self, job_id: str) -> ClaimedJob:
         job = await jobs.claim(self.backend, job_id)
         assert job is not None
         return job

@@ -56,15 +56,15 @@ async def test_jobs_sessions_queues_and_pools_are_told(database_url: str, redis_
     async with opened_app(database_url, is_embedded=False, redis_url=redis_url) as (app, http):
         backend: Backend = app.state.backend
         assert backend.metrics is not None
-        with backend.metrics.job("sync") as ended:
-            ended.append("done")
-        with pytest.raises(ValueError), backend.metrics.job("sync"):
-            raise ValueError
+        for state in ("done", "dropped"):
+            backend.metrics.job_began()
+            backend.metrics.job_ended("sync", state, 0.5)
         found = figures((await http.get("/metrics")).text)
     names = {name for name, _ in found}
     assert {"integ_sessions", "integ_queue_length", "integ_redis_connections", "integ_jobs_running"} <= names
     assert found["integ_job_seconds_count", (("kind", "sync"), ("state", "done"))] == 1
     assert found["integ_job_seconds_count", (("kind", "sync"), ("state", "dropped"))] == 1
+    assert found["integ_jobs_running", ()] == 0
     if database_url.startswith("postgresql"):
         assert found["integ_database_connections", (("state", "most"),)] >= 1 and ("integ_database_waits", ()) in found
 

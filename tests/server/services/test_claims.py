@@ -17,7 +17,7 @@ from sqlalchemy import func, insert, select, update
 from integ_server.contract.errors import JobNotFoundError, ProviderUnavailableError
 from integ_server.contract.types import JobState, SyncRequest
 from integ_server.migrations.upgrade import migrate
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import jobs as jobs_table
 from integ_server.models.tables import users
 from integ_server.services import claims, jobs, sync
@@ -66,7 +66,7 @@ async def _row(backend: Backend, job_id: str) -> Any:
         return (await session.execute(select(jobs_table).where(jobs_table.c.id == job_id))).one()
 
 
-async def _end(backend: Backend, *done: Job) -> None:
+async def _end(backend: Backend, *done: ClaimedJob) -> None:
     async with backend.db.writing.begin() as session:
         for job in done:
             await jobs.finish(session, job.id)
@@ -82,7 +82,7 @@ async def test_a_user_with_twenty_accounts_takes_turns_with_everybody_else(open_
         await _ask(backend, name, f"sync/{name}")
 
     begun: list[str] = []
-    running: list[Job] = []
+    running: list[ClaimedJob] = []
     most = 0
     while len(begun) < 32:
         got = await claims.claim_next(backend, ALL, 6 - len(running))
@@ -156,7 +156,7 @@ async def test_a_job_that_was_put_off_is_nobodys_until_it_is_due(open_served: Ca
     await claims.put_off(backend, job_id, ProviderUnavailableError("Fake is down"), 3600)
     row = await _row(backend, job_id)
     assert (row.state, row.stage, row.owner) == ("queued", "waiting", None)
-    assert timedelta(seconds=3600) <= row.due_at - job.created_at < timedelta(seconds=3700)
+    assert timedelta(seconds=3600) <= row.due_at - row.created_at < timedelta(seconds=3700)
     assert await claims.claim_next(backend, ALL, 1) == []
     await _set(backend, job_id, due_at=datetime.now(UTC))
     (again,) = await claims.claim_next(backend, ALL, 1)

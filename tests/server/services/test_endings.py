@@ -12,7 +12,7 @@ from sqlalchemy import event, insert, select, update
 from integ_server.contract.errors import BackendUnreachableError
 from integ_server.contract.webhooks import WebhookRequest
 from integ_server.migrations.upgrade import migrate
-from integ_server.models.job import Job
+from integ_server.models.job import ClaimedJob
 from integ_server.models.tables import jobs as jobs_table
 from integ_server.models.tables import users, webhook_deliveries
 from integ_server.services import claims, jobs, webhooks
@@ -32,7 +32,7 @@ async def backend(open_player: OpenPlayer, database_url: str) -> Backend:
     return player.backend
 
 
-async def _claimed(backend: Backend, count: int) -> list[Job]:
+async def _claimed(backend: Backend, count: int) -> list[ClaimedJob]:
     """So many jobs of as many users, which are this process's."""
     now = datetime.now(UTC)
     names = [f"user{number}" for number in range(count)]
@@ -44,7 +44,7 @@ async def _claimed(backend: Backend, count: int) -> list[Job]:
     return sorted(await claims.claim_next(backend, list(Queue), count), key=lambda job: str(job.user_id))
 
 
-async def _states(backend: Backend, *ended: Job) -> list[str]:
+async def _states(backend: Backend, *ended: ClaimedJob) -> list[str]:
     async with backend.db.reading() as session:
         found = {row.id: row.state for row in await session.execute(select(jobs_table))}
     return [found[job.id] for job in ended]
