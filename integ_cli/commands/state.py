@@ -51,8 +51,9 @@ def apply(
     dry_run: Annotated[bool, Option("--dry-run", help="Say what would change, change nothing")] = False,
 ) -> None:
     """
-    Bring a declared state about: settings, favourites, hidden games, tags, notes, Proton versions, launch options, merges and splits. Only
-    what differs is changed, and what the file does not name stays as it is.
+    Bring a declared state about: settings, favourites, hidden games, tags, notes, Proton versions, launch options, how games are started
+    here, merges and splits. Only what differs is changed, and what the file does not name stays as it is. Options may name programs
+    that are run with a game: look at a stranger's file with --dry-run first.
     """
     from integ_runtime.settings import read_settings
     from integ_runtime.state.document import LARGEST_BYTES, parse_state, read_state

@@ -67,17 +67,16 @@ def write_options(game_dir: Path, options: GameOptions) -> None:
     Raises:
         StorageError: The disk is full or fails.
     """
-    from integ_runtime.content.installed import write_whole
+    from integ_runtime.config_file import replace_file
+    from integ_runtime.downloads.fetch import storage_errors
 
     file = game_dir / FILE
-    if options == GameOptions():
-        file.unlink(missing_ok=True)
-        return
-    game_dir.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        file.touch(0o600)
-    write_whole(file, json.dumps({"schema": SCHEMA, **asdict(options)}, indent=1))
-    file.chmod(0o600)
+    with storage_errors(file):
+        if options == GameOptions():
+            file.unlink(missing_ok=True)
+            return
+        game_dir.mkdir(parents=True, exist_ok=True)
+        replace_file(file, json.dumps({"schema": SCHEMA, **asdict(options)}, indent=1))
 
 
 def changed(kept: GameOptions, wanted: Mapping[str, Any]) -> GameOptions:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from integ_runtime.settings import SECRET_SETTINGS, SETTING_NAMES, parse_setting
-from integ_server.contract.errors import BuildNotFoundError, NotFoundError, StorageError, UsageError
+from integ_server.contract.errors import BuildNotFoundError, IntegError, NotFoundError, StorageError, UsageError
 from integ_server.contract.preferences import LONGEST_NOTES, LONGEST_OPTIONS, MOST_MERGED, MOST_TAGS, GameName, Tag, UserWishes, Version
 from integ_server.contract.text import clean_lines, clean_name, clean_options
 from integ_server.releases.families import FAMILIES, parse_version
@@ -40,8 +40,29 @@ def _tag(text: str) -> str:
     return cleaned
 
 
+def _plain(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("no program takes a NUL")
+    return text
+
+
+Words = Annotated[str, StringConstraints(max_length=LONGEST_OPTIONS), AfterValidator(_plain)]
+
+
 class Declared(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DeclaredOptions(Declared):
+    """How a game is started on this machine; what is left out stays as it is, and what is empty is taken back."""
+
+    wrappers: list[Words] = Field(default=[], max_length=100)
+    env: dict[Words, Words] = Field(default={}, max_length=1_000)
+    """All of them, but for secrets, which no such file may hold."""
+    arguments: Words = ""
+    cwd: Words = ""
+    before: Words = ""
+    after: Words = ""
 
 
 class DeclaredGame(Declared):
@@ -56,13 +77,14 @@ class DeclaredGame(Declared):
     notes: Annotated[str, StringConstraints(max_length=LONGEST_NOTES), AfterValidator(clean_lines)] = ""
     proton: Version | Literal[""] | None = None
     launch_options: Annotated[str, StringConstraints(max_length=LONGEST_OPTIONS), AfterValidator(_options)] | None = None
+    options: DeclaredOptions | None = None
     loose: bool = False
     """A game that no store tells of, on whichever device's disk it is."""
 
     @property
     def wishes(self) -> dict[str, Any]:
         """The fields that are declared, as `GameWishes` calls them."""
-        declared = {name: getattr(self, name) for name in self.model_fields_set - {"title", "loose"}}
+        declared = {name: getattr(self, name) for name in self.model_fields_set - {"title", "loose", "options"}}
         return {name: value or None if name in {"proton", "launch_options"} else value for name, value in declared.items()}
 
 
@@ -128,6 +150,9 @@ def parse_state(content: bytes, name: str) -> DeclaredState:
         _check_setting(setting, value, name)
     for version, family in wanted_versions(state):
         _check_version(version, family, name)
+    for game, declared in state.games.items():
+        if declared.options is not None:
+            _check_options(game, declared.options, name)
     default, other = state.proton.default, state.settings.get("default_proton")
     if default and other and default != other:
         raise UsageError(f"{name} declares two defaults: proton.default and settings.default_proton", hint="leave one out")
@@ -206,6 +231,21 @@ def _check_setting(setting: str, value: str | int | list[str] | None, name: str)
         raise UsageError(f"{name}: settings.{setting}: no folder may have a colon in its name", hint="integ config list")
     if setting_text(value):
         parse_setting(setting, setting_text(value), f"{name}: settings.{setting}")
+
+
+def _check_options(game: str, declared: DeclaredOptions, name: str) -> None:
+    from integ_runtime.launch.environment import is_secret
+    from integ_runtime.launch.options import GameOptions
+    from integ_runtime.state.options import merged
+
+    secret = next((each for each in declared.env if is_secret(each)), None)
+    if secret is not None:
+        told = f"{name}: games.{game}.options: {secret} looks like a secret, which no such file may hold"
+        raise UsageError(told, hint=f"integ options {shlex.quote(game)} --env {secret}=...")
+    try:
+        merged(GameOptions(), declared.model_dump(exclude_unset=True))
+    except IntegError as error:
+        raise UsageError(f"{name}: games.{game}.options: {error.message}", hint=error.hint) from error
 
 
 def _check_version(version: str, family: str | None, name: str) -> None:

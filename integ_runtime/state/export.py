@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from integ_runtime.cache.records import Decided
 from integ_runtime.settings import SECRET_SETTINGS, SETTING_NAMES, read_config_file
 from integ_runtime.state.document import setting_text
+from integ_runtime.state.options import exported as options_here
 
 if TYPE_CHECKING:
     from integ_runtime.runtime import Runtime
@@ -91,10 +93,13 @@ async def _games(runtime: Runtime, decisions: Rows, placed: Mapping[str, str]) -
             hidden_at[title_id] = at, row["hidden"] is not None
     chosen = {key: version for version, keys in (await runtime.proton.choices()).items() for key in keys}
     found: dict[str, dict[str, Any]] = {}
-    more = {*chosen, *(key for key, title_id in placed.items() if title_id in hidden_at)}
+    options = await asyncio.to_thread(options_here, runtime)
+    more = {*chosen, *options, *(key for key, title_id in placed.items() if title_id in hidden_at)}
     for each in await runtime.library.decided(sorted(more)):
         by_player = each.is_loose or hidden_at.get(each.title_id, ("", False))[1]
         found[each.key] = _entry(each, chosen.get(each.key), hidden_by_player=by_player)
+    for key, kept in options.items():
+        found.setdefault(key, {"loose": True})["options"] = kept
     return {key: entry for key, entry in sorted(found.items()) if entry.keys() - {"title", "loose"}}
 
 

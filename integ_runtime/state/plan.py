@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.cache.records import TitleRow
 from integ_runtime.content.installed import is_key
 from integ_runtime.progress import Report
 from integ_runtime.settings import parse_setting, read_config_file, shown_address
-from integ_runtime.state.document import DeclaredGame, DeclaredState, setting_text, wanted_versions
+from integ_runtime.state.document import DeclaredGame, DeclaredOptions, DeclaredState, setting_text, wanted_versions
+from integ_runtime.state.options import merged, told
 from integ_server.contract.errors import GameNotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from integ_runtime.launch.options import GameOptions
     from integ_runtime.runtime import Runtime
 
 Work = Callable[["Runtime", Report], Awaitable[bool]]
@@ -187,6 +190,30 @@ class _Games:
                     shown = title.title if title is not None else game.title
                     changes = [Change("game", key, each, _plain(now.get(each)), value, shown) for each, value in wishes.items()]
                     steps.append(Step(changes, _wish(key, wishes, is_here=title is not None)))
+            if game.options is not None:
+                steps += await self._options(runtime, name, game.options, said)
+        return steps
+
+    async def _options(self, runtime: Runtime, name: str, declared: DeclaredOptions, said: dict[tuple[str, str], Any]) -> list[Step]:
+        """What differs of how the releases behind *name* are started here; those of Steam's are Steam's to start."""
+        title = self.titles.get(name)
+        keys = [key for key in (self._keys(name) if title is not None else [name]) if not key.startswith("steam:")]
+        if not keys:
+            raise UsageError(f"games.{name}: Steam starts it, and has launch options of its own", hint="leave its options out")
+        steps = []
+        for key in keys:
+            if said.setdefault((key, "options"), declared) != declared:
+                raise UsageError(f"games.{name}: options are declared twice, in two ways", hint="integ apply --help")
+            kept = await asyncio.to_thread(runtime.launcher.options, key)
+            new = merged(kept, declared.model_dump(exclude_unset=True))
+            shown = title.title if title is not None else self.declared[name].title
+            changes = [
+                Change("game", key, f"options.{each}", told(before) or None, told(after) or None, shown)
+                for each, before, after in ((each.name, getattr(kept, each.name), getattr(new, each.name)) for each in fields(kept))
+                if before != after
+            ]
+            if changes:
+                steps.append(Step(changes, _start_with(key, new)))
         return steps
 
     def _keys(self, name: str) -> list[str]:
@@ -238,6 +265,14 @@ def _split(key: str) -> Work:
 def _merge(keys: Sequence[str]) -> Work:
     async def work(runtime: Runtime, report: Report) -> bool:
         return await runtime.organising.merge_games(keys)
+
+    return work
+
+
+def _start_with(key: str, options: GameOptions) -> Work:
+    async def work(runtime: Runtime, report: Report) -> bool:
+        await asyncio.to_thread(runtime.launcher.keep_options, key, options)
+        return True
 
     return work
 

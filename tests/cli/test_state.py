@@ -188,6 +188,43 @@ def test_a_state_by_hand_changes_what_it_names_and_tells_it(
         assert valid(integ("apply", str(file), "--json"))["changes"] == []
 
 
+@on_both_kinds
+def test_how_games_are_started_here_goes_along_but_for_secrets(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, tmp_path: Path, valid: Valid, home: Path
+) -> None:
+    sign_in(integ, sandbox)
+    keys = [each["key"] for item in listed(integ).values() for each in item["releases"]]
+    gog, other = [key for key in keys if key.startswith("gog:")][:2]
+    words = ["--wrapper", "gamemoderun", "--env", "DXVK_HUD=fps", "--env", "MY_TOKEN=hush", "--before", "true"]
+    assert integ("options", gog, *words).code == 0
+    assert integ("options", other, "--args", "API_KEY=hush %command% -w", "--cwd", str(tmp_path)).code == 0
+    file = tmp_path / "state.json"
+    assert integ("export", str(file)).code == 0
+    games = valid(Answer(0, file.read_text(), ""))["games"]
+    assert games[gog]["options"] == {"wrappers": ["gamemoderun"], "env": {"DXVK_HUD": "fps"}, "before": "true"}
+    assert games[other]["options"] == {"cwd": str(tmp_path)}
+    assert "hush" not in file.read_text()
+    assert integ("apply", str(file)).out == "Nothing to do: all is as declared.\n", "what it could not tell stays"
+
+    (kept,) = home.glob(f".local/share/integ/games/{gog.replace(':', '-')}/options.json")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    before = kept.read_text()
+    assert integ("options", gog, "--off").code == integ("options", other, "--off").code == 0
+    changes = valid(integ("apply", str(file), "--json"))["changes"]
+    mine = {each["field"]: (each["before"], each["after"]) for each in changes if each["name"] == gog}
+    assert mine == {
+        "options.wrappers": (None, ["gamemoderun"]),
+        "options.env": (None, ["DXVK_HUD=fps"]),
+        "options.before": (None, "true"),
+    }
+    assert json.loads(kept.read_text())["env"] == {"DXVK_HUD": "fps"}
+    kept.write_text(before)
+    file.write_text(json.dumps({"games": {gog: {"options": {"env": {}, "after": "false"}}}}))
+    assert integ("apply", str(file)).code == 0
+    assert json.loads(kept.read_text())["env"] == {"MY_TOKEN": "hush"}, "a secret stays, and what is not named too"
+    assert (json.loads(kept.read_text())["after"], json.loads(kept.read_text())["before"]) == ("false", "true")
+
+
 DEEP = "[" * 100_000
 WRONG: list[tuple[str, str, int]] = [
     ("", "declares", 0),
@@ -208,6 +245,12 @@ WRONG: list[tuple[str, str, int]] = [
     ('{"games": {"lantern-keep": {"proton": "../../etc"}}}', "games.lantern-keep.proton", 2),
     ('{"games": {"lantern-keep": {"launch_options": "-n \'open"}}}', "No closing quotation", 2),
     ('{"games": {"lantern-keep": {"notes": "a"}, "steam:70001": {"notes": "b"}}}', "notes is declared twice", 2),
+    ('{"games": {"lantern-keep": {"options": {"wraper": []}}}}', "games.lantern-keep.options", 2),
+    ('{"games": {"lantern-keep": {"options": {"wrappers": ["a \'b"]}}}}', "No closing quotation", 2),
+    ('{"games": {"lantern-keep": {"options": {"env": {"WINEPREFIX": "/x"}}}}}', "WINEPREFIX is set by Integ", 2),
+    ('{"games": {"lantern-keep": {"options": {"env": {"A_TOKEN": "x"}}}}}', "looks like a secret", 2),
+    ('{"games": {"lantern-keep": {"options": {"after": "a\\u0000b"}}}}', "no program takes a NUL", 2),
+    ('{"games": {"steam:70001": {"options": {"after": "true"}}}}', "Steam starts it", 2),
     ('{"splits": ["lantern-keep"]}', "name the release", 2),
     ('{"merges": [["lantern-keep"]]}', "merges.0", 2),
     ('{"settings": {"nothing": 1}}', "no setting 'nothing'", 2),
