@@ -119,7 +119,8 @@ def check_bubblewrap(around: Around) -> Check:
     if found is None:
         return Check("bubblewrap", "ok", "none of the system's; Steam's runtimes bring their own")
     try:
-        trial = subprocess.run([found, "--bind", "/", "/", "true"], capture_output=True, text=True, timeout=_TRIAL_S, check=False)
+        words = [found, "--bind", "/", "/", "true"]
+        trial = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_TRIAL_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("bubblewrap", "fail", f"{found} does not run: {error}", around.packages.bubblewrap)
     if trial.returncode == 0:

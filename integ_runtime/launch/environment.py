@@ -61,6 +61,15 @@ def clean(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def in_gaming_mode(environ: Mapping[str, str]) -> bool:
+    """
+    Whether *environ* is that of a session that gamescope draws, as a Steam Deck's gaming mode is; `SteamDeck` is set on its desktop too.
+    """
+    if "gamescope" in {environ.get(name, "").casefold() for name in ("XDG_CURRENT_DESKTOP", "XDG_SESSION_DESKTOP")}:
+        return True
+    return bool(environ.get("GAMESCOPE_WAYLAND_DISPLAY")) or (environ.get("SteamOS") == "1" and environ.get("SteamGamepadUI") == "1")
+
+
 def is_reserved(name: str) -> bool:
     return name in RESERVED or name.startswith(("UMU_", "INTEG_"))
 

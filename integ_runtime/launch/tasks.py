@@ -9,7 +9,7 @@ from pathlib import Path
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
-from integ_server.contract.errors import IntegrityError, NotFoundError
+from integ_server.contract.errors import AmbiguousError, IntegrityError, NotFoundError
 
 _EMULATORS = {"dosbox.exe": ("dosbox-staging", "dosbox"), "scummvm.exe": ("scummvm",)}
 """Programs that read the files written for GOG's Windows copy of theirs, the best first."""
@@ -21,13 +21,17 @@ def with_task(game: InstalledGame, name: str) -> InstalledGame:
 
     Raises:
         NotFoundError: Nothing in the list is called that; the message says what there is.
+        AmbiguousError: Several begin like that.
     """
     from integ_runtime.content.imports import find_tasks
 
     tasks = find_tasks(game.path, game.key, game.platform)
     exact = [task for task in tasks if task.name.casefold() == name.casefold()]
     found = exact or [task for task in tasks if task.name.casefold().startswith(name.casefold())]
-    if len(found) != 1:
+    if len(found) > 1:
+        told = ", ".join(task.name for task in found)
+        raise AmbiguousError(f"several tasks of {game.title} are called {name!r}: {told}", hint=f"integ launch {game.key} --task NAME")
+    if not found:
         there = ", ".join(task.name for task in tasks) or "none"
         raise NotFoundError(f"{name!r} is no task of {game.title}; there are: {there}", hint=f"integ launch {game.key} --task NAME")
     start = found[0].start

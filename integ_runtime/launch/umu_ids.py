@@ -84,7 +84,7 @@ class UmuIds:
             if answer.status_code != 200 or len(answer.content) > _MOST_BYTES:
                 return
             rows = json.loads(answer.content)
-        except (IntegError, httpx.HTTPError, TimeoutError, ValueError) as error:
+        except (IntegError, httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
             _log.debug("umu's database did not tell what it calls %s: %s", key, type(error).__name__)
             return
         if not isinstance(rows, list):
@@ -105,7 +105,7 @@ class UmuIds:
 def _read(folder: Path) -> dict[str, Any]:
     try:
         known = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 

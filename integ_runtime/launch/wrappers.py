@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from integ_runtime.errors import LaunchError, NotExecutableError, ProgramMissingError
+from integ_runtime.launch.environment import in_gaming_mode
 
 _ORDER = {"systemd-run": 0, "gamescope": 1, "gamemoderun": 2, "mangohud": 3}
 _ALONE = frozenset({"gamemoderun", "mangohud"})
@@ -59,7 +60,7 @@ def sorted_wrappers(
     """
     notes: list[str] = []
     found: list[tuple[int, list[str]]] = []
-    in_gamescope = "gamescope" in {environ.get("XDG_CURRENT_DESKTOP"), environ.get("XDG_SESSION_DESKTOP")}
+    in_gamescope = in_gaming_mode(environ)
     for words in (each for text in wrappers for each in split_wrappers(text)):
         name = Path(words[0]).name
         if in_gamescope and name in {"gamescope", "mangohud"}:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from integ_runtime.content.installed import write_whole
+from integ_runtime.launch.environment import in_gaming_mode
 from integ_runtime.locks import only_one
 from integ_runtime.paths import Paths
 from integ_runtime.steam.client import FLATPAK_ID
@@ -218,7 +219,7 @@ class SteamChanges:
     def _refuse_while_steam_runs(self, file: Path) -> None:
         if not holds_its_files(self._paths.home, find_roots(self._paths.home, self._environ)):
             return
-        if self._environ.get("XDG_CURRENT_DESKTOP", "").casefold() == "gamescope":
+        if in_gaming_mode(self._environ):
             hint = "switch to desktop mode and end Steam there"
         elif file.is_relative_to(self._paths.home / FLATPAK_HOME):
             hint = f"flatpak run {FLATPAK_ID} -shutdown"

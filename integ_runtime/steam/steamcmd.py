@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.launch.environment import clean
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.steam.vdf import read_vdf
@@ -84,7 +85,11 @@ class Steamcmd:
 
     def sign_in(self, login: str) -> None:
         """Let the player sign in on this terminal: steamcmd asks for password and code itself. Blocks until it has ended."""
-        subprocess.run([self._program, "+login", _checked_login(login), "+quit"], env=self._environ, check=False)
+        words = [self._program, "+login", _checked_login(login), "+quit"]
+        try:
+            subprocess.run(words, env=self._environ, check=False)
+        except OSError as error:
+            raise self._not_started(error) from error
 
     async def install(
         self, game_id: str, folder: Path, *, login: str, platform: Platform, branch: str | None = None, report: Report = unheard
@@ -100,8 +105,8 @@ class Steamcmd:
             StorageError: No room, or the disk fails.
         """
         words = install_words(game_id, folder, login=login, platform=platform, branch=branch)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         told, code = await self._run(words, report)
         if code == _UPDATED_ITSELF and not told.done:
             told, code = await self._run(words, report)
@@ -118,9 +123,11 @@ class Steamcmd:
             child = await asyncio.create_subprocess_exec(
                 self._program, *words, stdin=nothing, stdout=its, stderr=its, env=self._environ, start_new_session=True
             )
-        except OSError as error:
+        except BaseException as error:
             os.close(ours)
-            raise ProviderError(f"{self._program} can't be started: {error.strerror}", hint="integ doctor") from error
+            if isinstance(error, OSError):
+                raise self._not_started(error) from error
+            raise
         finally:
             os.close(its)
         try:
@@ -130,6 +137,9 @@ class Steamcmd:
         finally:
             await _end(child)
             os.close(ours)
+
+    def _not_started(self, error: OSError) -> ProviderError:
+        return ProviderError(f"{self._program} can't be started: {error.strerror}", hint="install the package steamcmd again")
 
 
 def install_words(game_id: str, folder: Path, *, login: str, platform: Platform, branch: str | None = None) -> list[str]:

@@ -172,6 +172,8 @@ def test_a_bubblewrap_that_can_make_no_container_is_a_failure_in_its_own_words(a
     put(program, f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
     found = gaming.check_bubblewrap(around)
     assert found.state == "fail" and said.removeprefix("bwrap: ") in found.found
+    program.write_bytes(b"#!/bin/sh\necho 'bwrap: nicht m\xf6glich' >&2\nexit 1\n")  # in the words of a locale that is not UTF-8
+    assert "can't make a container: nicht m" in gaming.check_bubblewrap(around).found
     program.chmod(0o644)
     assert gaming.check_bubblewrap(around).state == "ok"  # then the runtimes' own is what counts
     broken = gaming.check_bubblewrap(with_environ(around, BWRAP=str(program)))

@@ -11,7 +11,7 @@ import pytest
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
-from integ_server.contract.errors import NotFoundError
+from integ_server.contract.errors import AmbiguousError, NotFoundError
 from tests.runtime.launch.stage import RECORDER, Stage, make_proton, make_stage, write_program
 
 
@@ -71,6 +71,12 @@ async def test_what_is_no_task_is_told_with_what_there_is(stage: Stage, name: st
         return
     with pytest.raises(NotFoundError, match="there are: Tea, Tea Settings, Editor"):
         await stage.launcher.plan(game.key, task=name)
+
+
+async def test_a_beginning_of_several_tasks_is_told_as_one(stage: Stage) -> None:
+    game = game_with(stage, [{"name": "Map Editor", "path": "Tea.exe"}, {"name": "Map Viewer", "path": "Tea.exe"}])
+    with pytest.raises(AmbiguousError, match="Map Editor, Map Viewer"):
+        await stage.launcher.plan(game.key, task="map")
 
 
 async def test_a_linux_game_has_its_tasks_below_its_own_folder(stage: Stage) -> None:

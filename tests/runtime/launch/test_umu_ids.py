@@ -6,9 +6,12 @@ import asyncio
 import json
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from integ_runtime.content.installed import InstalledGame, InstalledGames
@@ -113,3 +116,21 @@ async def test_only_windows_games_of_stores_that_umu_knows_are_asked_about(
     async with ids.learning(keys[0], "linux"), ids.learning("local:tea", "windows"), ids.learning("steam:620", "windows"):
         pass
     assert asked(sandbox) == 0
+
+
+async def test_an_answer_or_a_record_nested_without_end_is_as_good_as_none(
+    ids: UmuIds, keys: tuple[str, str], installed: InstalledGames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = installed.folder(keys[0]) / umu_ids.RECORD
+    record.write_text("[" * 100_000)
+    assert read_id(installed.folder(keys[0])) == "umu-default"
+
+    @asynccontextmanager
+    async def deep(_: str | None) -> AsyncIterator[httpx.AsyncClient]:
+        answer = httpx.MockTransport(lambda request: httpx.Response(200, text="[" * 100_000))
+        async with httpx.AsyncClient(transport=answer) as http:
+            yield http
+
+    monkeypatch.setattr("integ_server.upstream.open_upstream", deep)
+    await ids.learn(keys[0])
+    assert record.read_text() == "[" * 100_000

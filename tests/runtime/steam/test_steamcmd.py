@@ -151,6 +151,20 @@ def _words(cmdline: Path) -> list[bytes]:
         return []
 
 
+async def test_a_program_or_a_folder_that_can_t_be_used_is_told(home: Path) -> None:
+    program = steamcmd(home, GOOD)
+    write(home / "file", "in the way")
+    with pytest.raises(StorageError, match="file"):
+        await program.install("620", home / "file" / "Portal", login="ana", platform="linux")
+    before = set(os.listdir("/proc/self/fd"))
+    (home / "bin" / "steamcmd").write_text("#!/nowhere/sh\n")
+    with pytest.raises(ProviderError, match="can't be started"):
+        await program.install("620", home / "Portal", login="ana", platform="linux")
+    with pytest.raises(ProviderError, match="can't be started"):
+        program.sign_in("ana")
+    assert set(os.listdir("/proc/self/fd")) <= before, "no terminal is left open"
+
+
 def test_signing_in_is_left_to_the_program_itself(home: Path) -> None:
     steamcmd(home, {"says": []}).sign_in("ana")
     assert runs_of(home) == [["+login", "ana", "+quit"]]

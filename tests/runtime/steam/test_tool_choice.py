@@ -105,9 +105,19 @@ async def test_what_is_written_once_steam_has_ended_is_what_it_reads_and_writes_
     assert read_vdf(config(steam)).text(*MAPPING, "620", "name") == "GE-Proton10-34"
 
 
-async def test_in_gaming_mode_nobody_is_told_to_end_steam_there(home: Path, steam: SteamHome) -> None:
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"XDG_CURRENT_DESKTOP": "gamescope"},
+        {"XDG_SESSION_DESKTOP": "gamescope"},
+        {"GAMESCOPE_WAYLAND_DISPLAY": "gamescope-0"},
+        {"SteamOS": "1", "SteamGamepadUI": "1"},
+    ],
+    ids=lambda environ: next(iter(environ)),
+)
+async def test_in_gaming_mode_nobody_is_told_to_end_steam_there(home: Path, steam: SteamHome, environ: dict[str, str]) -> None:
     with running_client(steam.root), pytest.raises(BusyError) as refused:
-        await editor(home, XDG_CURRENT_DESKTOP="gamescope").use_tool(None)
+        await editor(home, **environ).use_tool(None)
     assert "desktop mode" in refused.value.hint
 
 
