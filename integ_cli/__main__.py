@@ -34,6 +34,14 @@ def _main(argv: list[str]) -> int:
         from integ_cli.completion import main as complete
 
         return complete(argv)
+    if argv[:1] == ["launch"]:
+        from integ_cli.launch_words import read_words
+
+        asked = read_words(argv)
+        if asked is not None:
+            from integ_cli.at_once import launch
+
+            return launch(argv, asked)
     from integ_cli.app import run
 
     return run(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -13,13 +12,13 @@ from typer._click.exceptions import ClickException
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from integ_cli.command_table import COMMANDS, EXAMPLES, PANELS, Entry, Group
-from integ_cli.exit_codes import ExitCode, exit_code_for
+from integ_cli.ending import ended
+from integ_cli.exit_codes import ExitCode
 from integ_cli.output import Output
 from integ_cli.traits import traits_of
-from integ_server.contract.errors import IntegError, StorageError, UsageError
+from integ_server.contract.errors import UsageError
 
 _CONTEXT: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 class IntegCommand(TyperCommand):
@@ -158,83 +157,28 @@ def _flag(name: str, told: str, callback: Callable[[Any, Any, Any], None], *, sh
     return TyperOption(param_decls=names, help=told, callback=callback, expose_value=False, show_default=False, **switch)
 
 
-# --- running -------------------------------------------------------------------------------------------------------
+# --- running ---------------------------------------------------------------------------------------------------------
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `integ` with *argv* and give its exit code; everything is told already."""
-    out = Output()
-    try:
-        code = _run(list(argv), out)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _let_go_of_stdout()
-        return ExitCode.PIPE_CLOSED
-    except OSError:  # the failure was told already; what is left in the buffer can't be
-        _let_go_of_stdout()
-        return ExitCode.STORAGE
-    return code
+    return ended(argv, lambda out: _run(list(argv), out))
 
 
 def _run(argv: list[str], out: Output) -> int:
     try:
-        with build_root().make_context("integ", list(argv), obj=out) as context:
+        with build_root().make_context("integ", argv, obj=out) as context:
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
     except ClickException as wrong:
-        _look_for_json(argv, out)
-        out.failure(_usage_error(wrong))
-        return ExitCode.USAGE
-    except IntegError as error:
-        _look_for_json(argv, out)
-        out.failure(error)
-        return exit_code_for(error)
-    except (KeyboardInterrupt, typer.Abort):
-        out.failure_named("Interrupted", "interrupted")
-        out.interrupted()
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if error.errno in _DISK_TROUBLE:
-            trouble = StorageError(f"{error.filename or 'the disk'} can't be used: {error.strerror}", hint="integ doctor")
-            out.failure(trouble)
-            return exit_code_for(trouble)
-        return _bug(error, out)
-    except Exception as error:
-        return _bug(error, out)
+        raise _usage_error(wrong) from wrong
+    except typer.Abort:
+        raise KeyboardInterrupt from None
     return ExitCode.DONE
-
-
-def _bug(error: Exception, out: Output) -> int:
-    """A mistake of ours: the whole traceback, without anybody's secrets."""
-    import traceback
-
-    from integ_server.upstream import redact
-
-    out.failure_named("IntegError", redact(f"a bug in Integ: {type(error).__name__}: {error}"))
-    sys.stderr.write(redact("".join(traceback.format_exception(error))))
-    return ExitCode.FAILED
 
 
 def _usage_error(wrong: ClickException) -> UsageError:
     context = getattr(wrong, "ctx", None)
     path = context.command_path if context is not None else "integ"
     return UsageError(wrong.format_message().rstrip("."), hint=f"{path} --help")
-
-
-def _look_for_json(argv: list[str], out: Output) -> None:
-    """A command line that could not be read may still have asked for JSON."""
-    asked = argv[: argv.index("--")] if "--" in argv else argv
-    if {"--json", "--events"} & set(asked):
-        out.as_json = True
-
-
-def _let_go_of_stdout() -> None:
-    """Nobody takes what we write: keep the interpreter from complaining about it at its end."""
-    import os
-
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from unicodedata import combining, east_asian_width
 
 # Control characters, line separators and the marks that turn text round: a title must not drive the terminal it is shown on.
 _GONE = [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
@@ -26,6 +25,8 @@ def width(text: str) -> int:
     """How many columns of a terminal *text* fills."""
     if text.isascii():
         return len(text)
+    from unicodedata import combining, east_asian_width  # a megabyte
+
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -56,6 +55,8 @@ class Output:
 
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
         """A table as text, as wide as the terminal when it is one; no text at all without rows."""
+        import shutil
+
         columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         return table(headers, rows, columns=columns, bold=self.colours)
 

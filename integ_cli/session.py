@@ -34,6 +34,23 @@ def run(out: Output, work: Callable[[Runtime], Awaitable[T]], settings: RuntimeS
     return asyncio.run(inside())
 
 
+def run_at_once(out: Output, work: Callable[[Runtime], Awaitable[T]], settings: RuntimeSettings) -> T:
+    """As `run`, but the event loop comes where *work* first has to wait: until then nothing of asyncio is loaded, nor of logging."""
+    from integ_runtime import late_loop
+    from integ_runtime.runtime import open_runtime
+
+    def tell() -> None:
+        tell_logs(out, settings)
+
+    async def inside() -> T:
+        async with open_runtime(settings) as runtime:
+            return await work(runtime)
+
+    if out.verbose or settings.log_level in {"DEBUG", "INFO"}:
+        tell()
+    return late_loop.run(inside(), before_the_loop=tell)
+
+
 def tell_logs(out: Output, settings: RuntimeSettings) -> None:
     """Log lines go to stderr, without secrets: with `-v` more of them than the settings say."""
     import logging

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import time
@@ -23,6 +22,8 @@ async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "doi
     Raises:
         BusyError: Somebody else still held it after *wait_s*.
     """
+    import asyncio  # not for those who take `lock_file` alone, before there is a loop
+
     until = None if wait_s is None else time.monotonic() + wait_s
     pause_s = 0.005
     while (handle := lock_file(lock)) is None:

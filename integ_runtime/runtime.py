@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from integ_runtime import late_loop
 from integ_runtime.cache.store import LibraryCache
 from integ_runtime.progress import Report, unheard
 from integ_runtime.settings import RuntimeSettings, shown_address
 from integ_server.contract.errors import UsageError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from integ_runtime.accounts import Accounts
     from integ_runtime.achievements import Achievements
     from integ_runtime.checks import Check
@@ -47,7 +48,12 @@ class Runtime:
         self.paths = settings.paths
         self._opened = opened
         self._api: ApiClient | None = None
-        self._opening = asyncio.Lock()
+
+    @cached_property
+    def _opening(self) -> asyncio.Lock:
+        import asyncio  # what is begun without an event loop does not wait for it
+
+        return asyncio.Lock()
 
     async def api(self) -> ApiClient:
         """The backend, opened with the first call: embedded that takes most of a second."""
@@ -188,7 +194,7 @@ class Runtime:
         await self.refresh_local()
         await self.organising.send_waiting()
         outcome = await run_sync(await self.api(), self.library, providers, full=full, report=report)
-        await self.umu_ids.learn_due(await asyncio.to_thread(self.installed.all))
+        await self.umu_ids.learn_due(await late_loop.in_thread(self.installed.all))
         return outcome
 
     async def sync_in_background(self, providers: Sequence[str] = (), *, full: bool = False) -> int:
@@ -196,13 +202,15 @@ class Runtime:
         words = [sys.executable, "-m", "integ_cli", "sync", *providers, *(["--full"] if full else []), "--quiet", "--no-input"]
 
         def start() -> int:
+            import subprocess
+
             # not by asyncio: its transport kills a child that nobody waits for
             nothing = subprocess.DEVNULL
             child = subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
             child.returncode = 0  # let go of on purpose: init collects it
             return child.pid
 
-        return await asyncio.to_thread(start)
+        return await late_loop.in_thread(start)
 
     async def follow(self) -> int:
         """Take what changed at the backend into the cache, without a sync; answers the revision reached."""
@@ -215,13 +223,13 @@ class Runtime:
         """Look at Steam's files and at Integ's own records again, if they changed; True when the library did."""
         from integ_runtime.freshness import bring_up_to_date
 
-        return await asyncio.to_thread(bring_up_to_date, self.paths, dict(os.environ))
+        return await late_loop.in_thread(bring_up_to_date, self.paths, dict(os.environ))
 
     async def set_setting(self, name: str, value: str) -> None:
         """Write one setting into the file, as text the way the environment would hold it; see `config_file.write_setting`."""
         from integ_runtime.config_file import write_setting
 
-        await asyncio.to_thread(write_setting, self.paths.config_file, name, value)
+        await late_loop.in_thread(write_setting, self.paths.config_file, name, value)
 
     async def export(self) -> dict[str, Any]:
         """Everything out again; see `state.export.export`."""

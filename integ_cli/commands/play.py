@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from integ_cli import session
+from integ_cli import launching, session
 from integ_cli.context import output
-from integ_cli.layout import duration
+from integ_cli.launch_words import LaunchWords
 from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 from integ_server.contract.errors import UsageError
 
 if TYPE_CHECKING:
-    from integ_cli.output import Output
-    from integ_runtime.launch.plan import LaunchPlan
-    from integ_runtime.launch.run import LaunchOutcome
     from integ_runtime.runtime import Runtime
 
 
@@ -41,44 +38,8 @@ def launch(
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be run, run nothing")] = False,
 ) -> None:
     """Start a game and wait for its end; exits with the game's own code."""
-    out = output()
-    variables = variables_of(env or [])
-    settings = session.light_settings(out)
-    release = session.get_release(out, settings, game)
-
-    async def work(runtime: Runtime) -> tuple[dict[str, Any], int]:
-        plan = await runtime.launcher.plan(
-            release.key, proton=proton, wrappers=wrapper or [], env=variables, args=arguments or [], task=task
-        )
-        for note in plan.notes:
-            out.warn(note)
-        if dry_run:
-            return plan.as_dict(), 0
-        outcome = await runtime.launcher.run(plan, attach=not out.as_json)
-        if outcome.crashed:
-            await _tell_crash(out, plan, outcome)
-        await runtime.refresh_local()
-        told = {
-            "key": release.key,
-            "exit_code": outcome.exit_code,
-            "seconds": outcome.seconds,
-            "log_path": outcome.log_path,
-            "after_code": outcome.after_code,
-        }
-        return told, outcome.exit_code
-
-    data, code = session.run(out, work, settings)
-    if dry_run:
-        shown = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in data["env"].items()), shlex.join(data["argv"])])
-        around = [shlex.join(data[each]) for each in ("before", "after")]
-        out.result("launch", data, f"cd {shlex.quote(str(data['cwd']))}", around[0], shown, around[1])
-        return
-    out.result("launch", data)
-    if data["after_code"]:
-        out.warn(f"the command after it ended with {data['after_code']}")
-    out.note(f"{release.title} ran for {duration(data['seconds'])}" + (f" and exited with {code}." if code else "."))
-    if code and data["log_path"]:
-        out.note(f"Its log: {data['log_path']}")
+    asked = LaunchWords(game, arguments or [], proton, wrapper or [], env or [], task, dry_run)
+    code = launching.launch(output(), asked)
     if code:
         raise typer.Exit(code)
 
@@ -136,29 +97,10 @@ def _checked(wanted: dict[str, Any]) -> dict[str, Any]:
     if "wrappers" in wanted:
         wanted["wrappers"] = tuple(each for each in wanted["wrappers"] if each.strip())
     if "env" in wanted:
-        wanted["env"] = variables_of([each for each in wanted["env"] if each])
+        wanted["env"] = launching.variables_of([each for each in wanted["env"] if each])
     if wanted.get("cwd"):
         folder = Path(wanted["cwd"]).expanduser().absolute()
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder", hint="--cwd names a folder that is there")
         wanted["cwd"] = str(folder)
     return wanted
-
-
-async def _tell_crash(out: Output, plan: LaunchPlan, outcome: LaunchOutcome) -> None:
-    from integ_runtime.launch.crash import last_lines, notify
-
-    for line in last_lines(outcome.log_path) if outcome.log_path else []:
-        out.note(f"  {line}")
-    text = f"It exited with {outcome.exit_code} after {duration(outcome.seconds)}."
-    await notify(f"{plan.title} has crashed", text, plan.environ)
-
-
-def variables_of(given: list[str]) -> dict[str, str]:
-    found = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals or not name or "\0" in each:
-            raise UsageError(f"--env {name or each} is no K=V", hint="--env DXVK_HUD=fps")
-        found[name] = value
-    return found

@@ -11,12 +11,14 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from integ_runtime.cache.query import LibraryQuery, order_of, where_of
 from integ_runtime.cache.records import Decided, LaunchWishes, ReleaseRow, TitleRow
 from integ_runtime.cache.schema import fold, open_reader
 from integ_server.contract.errors import AmbiguousError, GameNotFoundError
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.query import LibraryQuery
 
 _ONE_RELEASE = """json_object('title_id', t.id, 'title', r.title, 'favourite', json(iif(t.favourite, 'true', 'false')),
     'hidden', json(iif(t.hidden, 'true', 'false')), 'tags', json(t.tags), 'playtime_min', r.playtime_min,
@@ -26,6 +28,8 @@ _ONE_RELEASE = """json_object('title_id', t.id, 'title', r.title, 'favourite', j
 
 def list_json(cache_db: Path, query: LibraryQuery) -> str:
     """The `data` of `integ list --json`: `{"items": [...], "total": N}`; *total* counts what fits, before the limit."""
+    from integ_runtime.cache.query import order_of, where_of  # the filter language, which looking for one game needs none of
+
     where, order = where_of(query), order_of(query)
     with _reading(cache_db) as base:
         if base is None:
@@ -56,6 +60,8 @@ def _order_by_release(order: str) -> str:
 
 def titles(cache_db: Path, query: LibraryQuery) -> list[TitleRow]:
     """The titles that fit *query*, in its order."""
+    from integ_runtime.cache.query import order_of, where_of  # the filter language, which looking for one game needs none of
+
     where, order = where_of(query), order_of(query)
     with _reading(cache_db) as base:
         if base is None:

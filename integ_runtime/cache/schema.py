@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +69,8 @@ END;
 
 def fold(text: str) -> str:
     """*text* as searching sees it: case, accents, ™ and the like, and runs of blanks make no difference."""
+    import unicodedata  # a megabyte, which a key needs none of
+
     plain = unicodedata.normalize("NFKD", text.replace("™", "").replace("®", "").replace("©", ""))
     kept = "".join(char for char in plain if not unicodedata.combining(char))
     return " ".join("".join(char if char.isalnum() else " " for char in kept.casefold()).split())

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from integ_runtime.cache import rows, told
-from integ_runtime.cache.merge import merge
-from integ_runtime.cache.query import LibraryQuery
-from integ_runtime.cache.records import Decided, LaunchWishes, LocalFact, ReleaseRow, TitleRow, Waiting
+from integ_runtime import late_loop
+from integ_runtime.cache import rows
 from integ_runtime.cache.schema import open_writer
 from integ_server.contract.errors import GameNotFoundError, IntegError, StorageError
 
 if TYPE_CHECKING:
+    from integ_runtime.cache.query import LibraryQuery
+    from integ_runtime.cache.records import Decided, LaunchWishes, LocalFact, ReleaseRow, TitleRow, Waiting
     from integ_server.contract.types import Changes
 
 P = ParamSpec("P")
@@ -30,6 +29,8 @@ class LibraryCache:
         self._file = cache_db
 
     async def titles(self, query: LibraryQuery | None = None) -> list[TitleRow]:
+        from integ_runtime.cache.query import LibraryQuery
+
         return await _in_thread(rows.titles, self._file, query or LibraryQuery())
 
     async def search(self, text: str, *, limit: int = 50) -> list[TitleRow]:
@@ -100,6 +101,8 @@ class LibraryCache:
 
     async def show_waiting(self, waiting: Sequence[Waiting]) -> None:
         """Show these decisions, in order, over what the backend told, in place of those shown until now."""
+        from integ_runtime.cache import told  # what writes is loaded by who writes
+
         await _in_thread(told.show_waiting, self._file, waiting)
 
     async def shows_waiting(self) -> bool:
@@ -112,10 +115,14 @@ class LibraryCache:
 
         What this machine told stays.
         """
+        from integ_runtime.cache import told
+
         return await _in_thread(told.belong_to, self._file, owner)
 
     async def apply(self, changes: Changes, owner: str = "") -> None:
         """Take in an answer of *owner*'s changes feed, whole or not at all; not at all when this is another's library by now."""
+        from integ_runtime.cache import told
+
         await _in_thread(told.apply, self._file, changes, owner)
 
     async def put_local(self, facts: Iterable[LocalFact], source: str, *, fingerprint: str | None = None) -> bool:
@@ -132,7 +139,7 @@ class LibraryCache:
 
 async def _in_thread(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     try:
-        return await asyncio.to_thread(work, *args, **options)
+        return await late_loop.in_thread(work, *args, **options)
     except (sqlite3.Error, OSError) as error:
         raise cache_trouble(error) from error
 
@@ -146,6 +153,9 @@ def cache_trouble(error: sqlite3.Error | OSError) -> IntegError:
 
 def put_local(cache_db: Path, facts: list[LocalFact], source: str, fingerprint: str | None = None) -> bool:
     """The synchronous form of `LibraryCache.put_local`, for commands that start no event loop."""
+    from integ_runtime.cache import told
+    from integ_runtime.cache.merge import merge
+
     new = {fact.key: _fact_columns(fact) for fact in facts}
     with open_writer(cache_db) as base:
         old = {row[0]: row[1:] for row in base.execute(f"SELECT key, {_FACT_COLUMNS} FROM local_facts WHERE source = ?", (source,))}

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from integ_runtime.cache.records import LocalFact
 from integ_runtime.launch.playtime import SESSIONS, read_plays
 from integ_runtime.paths import Paths
 from integ_server.contract.errors import IntegrityError, NotFoundError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from integ_runtime.cache.records import LocalFact
 
 SCHEMA = "integ/installed@1"
 RECORD = "install.json"
@@ -147,6 +148,8 @@ class InstalledGames:
 
     def fingerprint(self) -> str:
         """Changes whenever `local_facts()` may; costs two `stat` calls a game."""
+        import hashlib  # neither it nor what `local_facts` needs is for those who read one record
+
         seen = []
         for folder, key in self._folders():
             for name in (RECORD, SESSIONS, USED):
@@ -157,6 +160,8 @@ class InstalledGames:
 
     def local_facts(self) -> list[LocalFact]:
         """What the library cache is to know: installs, and Integ's own play record, which outlives the install."""
+        from integ_runtime.cache.records import LocalFact
+
         facts = []
         records = {game.key: game for game in self.all()}
         for folder, key in self._folders():

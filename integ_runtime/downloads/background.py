@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from integ_runtime.progress import Progress, Report
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 _GRACE_S = 1.0
@@ -50,6 +52,8 @@ async def in_background(work: Callable[[Stop], T], *, name: str) -> T:
     A thread that does not look by then, because the network keeps it waiting, is left to end alone: it is a daemon, and so does not
     keep the process from ending as a thread of asyncio's own pool would.
     """
+    import asyncio  # a launch of a Windows game looks for `Stop` alone, before there is a loop
+
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
     stop = Stop()
@@ -85,6 +89,8 @@ class Reporter:
     """Hands progress from threads to *report* on the event loop, at most ten times a second for each stage."""
 
     def __init__(self, report: Report) -> None:
+        import asyncio
+
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._last: dict[str, float] = {}

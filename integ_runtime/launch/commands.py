@@ -9,16 +9,9 @@ import signal
 from pathlib import Path
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.environment import for_commands
 from integ_runtime.launch.plan import LaunchPlan
 
 BEFORE_LIMIT_S = 120.0
-AFTER_LIMIT_S = 120.0
-
-
-def surroundings(plan: LaunchPlan) -> dict[str, str]:
-    """The environment of both commands: the game's, without secrets, and which game it is."""
-    return {**for_commands(plan.environ), "INTEG_GAME_KEY": plan.key, "INTEG_GAME_TITLE": plan.title}
 
 
 async def run_before(plan: LaunchPlan, log_path: Path | None, *, limit_s: float = BEFORE_LIMIT_S) -> None:
@@ -36,7 +29,7 @@ async def run_before(plan: LaunchPlan, log_path: Path | None, *, limit_s: float 
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=surroundings(plan),
+            env=plan.surroundings(),
             cwd=plan.cwd,
             start_new_session=True,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
 
 _PATH = re.compile(r"unix:(?:[^;]*,)?(path|abstract)=([^,;]+)")
@@ -18,6 +17,8 @@ def has_session_bus(environ: Mapping[str, str]) -> bool:
     if local is None:
         return bool(address)
     name = local[2] if local[1] == "path" else f"\0{local[2]}"
+    import socket
+
     with socket.socket(socket.AF_UNIX) as bus:
         bus.settimeout(1.0)
         try:

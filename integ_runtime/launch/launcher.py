@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from integ_runtime import late_loop
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
 from integ_runtime.errors import LaunchError, ProgramMissingError
@@ -33,6 +32,7 @@ from integ_runtime.launch.playtime import Playing, orphaned, playing
 from integ_runtime.launch.preflight import check_program, find_wineserver
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game, run_tool
 from integ_runtime.launch.tasks import with_own_emulator, with_task
+from integ_runtime.launch.watcher import Watcher
 from integ_runtime.launch.wrappers import split_wrappers
 from integ_runtime.settings import RuntimeSettings
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, StorageError, UsageError
@@ -91,7 +91,7 @@ class Launcher:
             LaunchError: It can't be started as things stand; among that, that it needs a Proton version that is not here.
         """
         check_key(key)
-        kept = await asyncio.to_thread(read_options, self._installed.folder(key), key)
+        kept = await late_loop.in_thread(read_options, self._installed.folder(key), key)
         wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
         own_env, own_wrappers, own_words = steam_words(kept.arguments)
         notes: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Launcher:
         plan = replace(plan, notes=(*notes, *plan.notes))
         if plan.runner == "steam":
             return plan
-        return await asyncio.to_thread(self._with_commands, plan, kept)
+        return await late_loop.in_thread(self._with_commands, plan, kept)
 
     def options(self, key: str) -> GameOptions:
         """
@@ -152,19 +152,19 @@ class Launcher:
         if key.startswith("steam:"):
             from integ_runtime.launch.by_steam import plan_by_steam
 
-            plan = await asyncio.to_thread(plan_by_steam, key, args, self._steam(), self._environ)
+            plan = await late_loop.in_thread(plan_by_steam, key, args, self._steam(), self._environ)
             left_out = f"wrappers, variables and tasks are left out: Steam starts {plan.title}, and has launch options of its own"
             return replace(plan, notes=(left_out,)) if wrappers or env or task else plan
-        game = await asyncio.to_thread(self._installed.get, key)
+        game = await late_loop.in_thread(self._installed.get, key)
         if task:
-            game = await asyncio.to_thread(with_task, game, task)
+            game = await late_loop.in_thread(with_task, game, task)
         if cwd:
             game = replace(game, working_dir=Path(cwd))
-        await asyncio.to_thread(check_program, game)
+        await late_loop.in_thread(check_program, game)
         if asked is None:  # who names a Proton version wants what the game brings
-            game = await asyncio.to_thread(with_own_emulator, game, self._which)
+            game = await late_loop.in_thread(with_own_emulator, game, self._which)
         if game.platform == "linux":
-            machine = await asyncio.to_thread(self._machine, wrappers, windows=False)
+            machine = await late_loop.in_thread(self._machine, wrappers, windows=False)
             return plan_native(game, machine, wrappers=wrappers, env=env, args=args)
         return await self._plan_windows(game, asked=asked, required=required, wrappers=wrappers, env=env, args=args)
 
@@ -177,11 +177,11 @@ class Launcher:
             UsageError: It is no Windows game.
             LaunchError: It can't be run as things stand.
         """
-        game = await asyncio.to_thread(self._installed.get, key)
+        game = await late_loop.in_thread(self._installed.get, key)
         if game.platform != "windows":
             raise UsageError(f"{game.title} is a Linux game: it has no prefix", hint=f"integ launch {key}")
         wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
-        kept = await asyncio.to_thread(read_options, self._installed.folder(key), key)
+        kept = await late_loop.in_thread(read_options, self._installed.folder(key), key)
         return await self._plan_windows(game, asked=proton, required=wishes.required_proton, env=kept.env, tool=tool, runner=runner)
 
     async def _plan_windows(
@@ -197,7 +197,7 @@ class Launcher:
         runner: str | None = None,
     ) -> LaunchPlan:
         from integ_runtime.launch import prefix as prefixes
-        from integ_runtime.launch.umu_ids import read_id
+        from integ_runtime.launch.umu_record import read_id
         from integ_runtime.prefix.versions import Used
         from integ_runtime.steam.tools import read_tool
 
@@ -206,12 +206,12 @@ class Launcher:
             build = await self._proton().build_for(key, asked=asked, required=required)
         except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
             raise LaunchError(error.message, hint=error.hint) from error
-        machine = await asyncio.to_thread(self._machine, wrappers, windows=True)
-        manifest = await asyncio.to_thread(read_tool, build.path)
+        machine = await late_loop.in_thread(self._machine, wrappers, windows=True)
+        manifest = await late_loop.in_thread(read_tool, build.path)
         if manifest is None:
             raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
         prefix = prefixes.prefix_of(self._installed.folder(key))
-        back = await asyncio.to_thread(prefixes.step_back, prefix, Used(build.version, build.family))
+        back = await late_loop.in_thread(prefixes.step_back, prefix, Used(build.version, build.family))
         plan = plan_windows(
             game,
             BuildTool(build.version, manifest),
@@ -222,8 +222,8 @@ class Launcher:
             env=env,
             args=args,
             log_dir=self._log_dir(key),
-            wineserver=await asyncio.to_thread(find_wineserver, build.path),
-            umu_id=await asyncio.to_thread(read_id, self._installed.folder(key)),
+            wineserver=await late_loop.in_thread(find_wineserver, build.path),
+            umu_id=await late_loop.in_thread(read_id, self._installed.folder(key)),
             tool=tool,
         )
         return replace(plan, notes=(*plan.notes, back)) if back else plan
@@ -235,32 +235,37 @@ class Launcher:
         attach: bool,
         on_started: Callable[[int], None] | None = None,
         stop_when_asked: bool = True,
+        watcher: Watcher | None = None,
     ) -> LaunchOutcome:
         """Start *plan* and wait for its end; see `run.run_game`. Of a Steam game the end is seen when the client is local."""
         if plan.runner == "steam":
             from integ_runtime.launch.by_steam import run_by_steam
 
+            await late_loop.needed()
             return await run_by_steam(plan, self._steam())
         folder = self._installed.folder(plan.key)
         build = None
         if plan.prefix is not None:
             with play_lock(folder):  # nobody copies or changes a prefix that is in use
                 build = await self.make_ready(plan)
-            await asyncio.to_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
-        marking = asyncio.create_task(self._proton().mark_used(build)) if build else None  # runs once the game starts: it need not wait
-        try:
+            await late_loop.in_thread(self._log_dir(plan.key).mkdir, parents=True, exist_ok=True)
+        async with late_loop.meanwhile() as begin:
+
+            def started(pid: int) -> None:
+                if build is not None:
+                    begin(self._mark_used(build))  # the game need not wait for it
+                if on_started is not None:
+                    on_started(pid)
+
             return await run_game(
                 plan,
                 game_dir=folder,
                 log_dir=self._log_dir(plan.key),
                 attach=attach,
-                on_started=on_started,
+                on_started=started,
                 stop_when_asked=stop_when_asked,
+                watcher=watcher,
             )
-        finally:
-            if marking is not None:
-                with contextlib.suppress(StorageError):  # a full disk must not keep the exit code back
-                    await marking
 
     async def make_ready(self, plan: LaunchPlan) -> InstalledBuild | None:
         """
@@ -271,17 +276,27 @@ class Launcher:
         Raises:
             BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
         """
-        from integ_runtime.downloads.background import in_background
+        from integ_runtime.downloads.background import Stop, in_background
         from integ_runtime.launch import prefix as prefixes
         from integ_runtime.prefix.versions import Used
 
         assert plan.prefix is not None
-        await asyncio.to_thread(prefixes.prepare, plan.prefix)
+        await late_loop.in_thread(prefixes.prepare, plan.prefix)
         if not plan.proton:
             return None
         build = await self._proton().build_for(plan.key, asked=plan.proton)
-        await in_background(partial(prefixes.note_build, plan.prefix, Used(build.version, build.family)), name="prefix")
+        used = Used(build.version, build.family)
+        note = partial(prefixes.note_build, plan.prefix, used)
+        if await late_loop.in_thread(prefixes.step_back, plan.prefix, used):
+            await late_loop.needed()
+            await in_background(note, name="prefix")
+        else:
+            await late_loop.in_thread(note, Stop())
         return build
+
+    async def _mark_used(self, build: InstalledBuild) -> None:
+        with contextlib.suppress(StorageError):  # a full disk must not keep the exit code back
+            await self._proton().mark_used(build)
 
     def running(self) -> list[Playing]:
         """Every play that goes on, started by whichever Integ; also those that nobody watches any more."""
@@ -340,6 +355,8 @@ class Launcher:
     def _which(self, program: str) -> Path | None:
         """Where *program* is; from inside Flatpak, where the host has it."""
         if not self._flatpak_info.exists():
+            import shutil  # with all the packers it knows
+
             found = shutil.which(program, path=clean(self._environ).get("PATH", os.defpath))
             return Path(found) if found else None
         if "/" in program:

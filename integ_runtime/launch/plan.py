@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.environment import clean, is_reserved, masked, shown
-from integ_runtime.launch.umu_ids import STORES, UNKNOWN
+from integ_runtime.launch.environment import clean, for_commands, is_reserved, masked, shown
+from integ_runtime.launch.umu_record import STORES, UNKNOWN
 from integ_runtime.launch.wrappers import sorted_wrappers
 
 if TYPE_CHECKING:
@@ -90,6 +90,10 @@ class LaunchPlan:
     """What the player wants run once the game has really ended, however it did."""
     on_host: bool = False
     """Run from inside Flatpak, by the host."""
+
+    def surroundings(self) -> dict[str, str]:
+        """The environment of both commands: the game's, without secrets, and which game it is."""
+        return {**for_commands(self.environ), "INTEG_GAME_KEY": self.key, "INTEG_GAME_TITLE": self.title}
 
     def as_dict(self) -> dict[str, Any]:
         """As `launch --dry-run` prints it."""

@@ -2,8 +2,8 @@
 The process that stands over a game until it has really ended; it outlives Integ, so that play time does too.
 
 Run by the same interpreter without its site packages: it imports nothing but the standard library, and of that next to nothing before the
-game has started, since each module costs a millisecond or more. It reads what to start from one pipe (`marshal`, written by `run.py`), and
-tells how it went as JSON lines on another: `started`, `failed`, `ended`.
+game has started, since each module costs a millisecond or more. It begins before anybody knows what is to be started, reads that from a
+socket (`marshal`, written by `watcher.py`), and tells how it went as JSON lines on the same: `started`, `failed`, `ended`.
 
 Every signal it cares about is blocked and fetched by `sigtimedwait`, so nothing ever runs in a handler: SIGCHLD to reap,
 SIGTERM to stop the game, SIGINT and SIGHUP to be left to the game (they reach it by themselves when it shares our terminal).
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.25
 """How often the processes are looked at once the program that was started has ended."""
+_SAID = (b"false", b"true")
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
 SERVICES = frozenset(
@@ -55,10 +56,6 @@ class Supervisor:
         self._started = time.monotonic()
 
     def run(self) -> int:
-        import ctypes  # a millisecond that readers of its journals need not spend
-
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         self._began = _now_text()
         failure = self._start()
         if failure is not None:
@@ -74,7 +71,7 @@ class Supervisor:
         after = self._run_after()
         self._tell(
             b'{"event": "ended", "code": %d, "seconds": %.3f, "ran": %b, "stopped": %b, "after": %b}'
-            % (self._game_code(), seconds, _said(ran), _said(self._stop_sent > 0), b"null" if after is None else b"%d" % after)
+            % (self._game_code(), seconds, _SAID[ran], _SAID[self._stop_sent > 0], b"null" if after is None else b"%d" % after)
         )
         return 0
 
@@ -376,20 +373,28 @@ def _send(number: signal.Signals, pids: dict[int, str]) -> None:
             pass  # it has ended by itself
 
 
-def _said(yes: bool) -> bytes:
-    return b"true" if yes else b"false"
-
-
 def _now_text() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def main() -> int:
+    import _socket  # `socket` would make enums of all its constants
+    import ctypes  # none of the three for readers of its journals, who import this too
     import marshal
 
-    spec_fd, status_fd = int(sys.argv[1]), int(sys.argv[2])
-    with os.fdopen(spec_fd, "rb") as source:
-        spec = marshal.loads(source.read())  # noqa: S302 - written a moment ago by the process that started this one
-    for inherited in (status_fd, *spec["held"]):
-        os.set_inheritable(inherited, False)  # the locks and this pipe are ours, not the game's
-    return Supervisor(spec, status_fd).run()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    channel = _socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(channel.fileno(), False)  # ours, not the game's; so are the locks among what comes with the plan
+    content, copies, _, _ = channel.recvmsg(1 << 16, _socket.CMSG_SPACE(16), _socket.MSG_CMSG_CLOEXEC)
+    while more := channel.recv(1 << 16):
+        content += more
+    try:
+        spec = marshal.loads(content)  # noqa: S302 - written a moment ago by the process that started this one
+    except (EOFError, ValueError, TypeError):
+        return 0  # it has ended without a plan, or in the middle of one
+    if spec["log"]:
+        log = int.from_bytes(copies[0][2][:4], sys.byteorder)
+        for number, handle in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+            os.dup2(handle, number)
+    return Supervisor(spec, channel.detach()).run()

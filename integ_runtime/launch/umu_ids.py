@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,27 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from integ_runtime.content.installed import InstalledGame, InstalledGames
+from integ_runtime.launch.umu_record import ID, RECORD, STORES, read_record
 from integ_server.contract.errors import IntegError
 
-UNKNOWN = "umu-default"
-RECORD = "umu.json"
 KNOWN_FOR_S, UNKNOWN_FOR_S = 7 * 86_400, 86_400
-STORES = frozenset({"gog", "egs", "amazon", "ubisoft", "humble", "itchio", "battlenet", "ea", "zoomplatform"})
-"""As umu-database and protonfixes name them."""
 _API = "https://umu.openwinecomponents.org/umu_api.php"
-_ID = re.compile(r"umu-[A-Za-z0-9]{1,64}")
 _ANSWER_WITHIN_S = 15.0
 _MORE_S = 3.0
 """How long a finished install waits for an answer that is still on its way."""
 _MOST_BYTES = 256 << 10
 _AT_ONCE = 4
 _log = logging.getLogger("integ.umu")
-
-
-def read_id(folder: Path) -> str:
-    """What umu calls the game with the *folder* of its own, as far as it was learned."""
-    known = _read(folder).get("id")
-    return known if isinstance(known, str) and _ID.fullmatch(known) else UNKNOWN
 
 
 class UmuIds:
@@ -90,24 +79,16 @@ class UmuIds:
         if not isinstance(rows, list):
             return
         ids = [row.get("umu_id") for row in rows if isinstance(row, dict)]
-        found = next((each for each in ids if isinstance(each, str) and _ID.fullmatch(each)), None)
+        found = next((each for each in ids if isinstance(each, str) and ID.fullmatch(each)), None)
         await asyncio.to_thread(_write, self._installed.folder(key), {"id": found, "asked_at": int(time.time())})
 
     def _is_due(self, key: str) -> bool:
         if key.partition(":")[0] not in STORES:
             return False
-        known = _read(self._installed.folder(key))
+        known = read_record(self._installed.folder(key))
         asked_at = known.get("asked_at")
         kept_s = KNOWN_FOR_S if known.get("id") else UNKNOWN_FOR_S
         return not isinstance(asked_at, int) or not 0 <= time.time() - asked_at < kept_s
-
-
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        known = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
 
 
 def _write(folder: Path, known: dict[str, Any]) -> None:

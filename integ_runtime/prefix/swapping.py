@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from pathlib import Path
@@ -21,6 +20,8 @@ def exchange(one: Path, other: Path) -> bool:
     Raises:
         OSError: It failed for another reason.
     """
+    import ctypes  # a launch wants the name of the journal alone
+
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # older C libraries have none
     if call is None:
         return False

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integ_runtime.downloads.fetch import storage_errors
+from integ_runtime import late_loop
 from integ_runtime.proton.installed import InstalledBuild
 from integ_runtime.settings import RuntimeSettings, read_config_file
 from integ_server.contract.errors import WouldLoseDataError, utc_now_text
@@ -45,27 +43,27 @@ class Choices:
 
     async def read(self, key: str) -> str | None:
         """The version that the game *key* is set to."""
-        own = await asyncio.to_thread(self._own, key)
+        own = await late_loop.in_thread(self._own, key)
         told = await self._library.launch_wishes(key) if self._library is not None else None
         followed = Choice(told.proton, told.proton_at) if told is not None and told.proton_at else None
         return _later(own, followed)
 
     async def write(self, key: str, version: str | None) -> None:
         """Choose *version*, or None to take a choice back, on this machine; raises a StorageError when it can't be written."""
-        await asyncio.to_thread(self._write, key, Choice(version, utc_now_text()))
+        await late_loop.in_thread(self._write, key, Choice(version, utc_now_text()))
 
     async def default(self) -> str:
         """The version for games without a choice of their own: this machine's, else the player's for all; empty when there is none."""
-        set_here = await asyncio.to_thread(self._set_default)
+        set_here = await late_loop.in_thread(self._set_default)
         return set_here or (str((await self._library.preferences()).get(DEFAULT_SETTING, "")) if self._library is not None else "")
 
     async def settable_default(self) -> str:
         """What the settings file of this machine says; empty when that is nothing, or the environment has the say."""
-        return "" if os.environ.get("INTEG_DEFAULT_PROTON") else await asyncio.to_thread(self._set_default)
+        return "" if os.environ.get("INTEG_DEFAULT_PROTON") else await late_loop.in_thread(self._set_default)
 
     async def users(self) -> dict[str, list[str]]:
         """The keys of the games that are set to each version, in order."""
-        own = await asyncio.to_thread(self._all)
+        own = await late_loop.in_thread(self._all)
         followed = await self._library.proton_choices() if self._library is not None else {}
         users: dict[str, list[str]] = {}
         for key in sorted(own.keys() | followed.keys()):
@@ -90,6 +88,10 @@ class Choices:
         return _choice_in(self._paths.game_dir(key) / _FILE)
 
     def _write(self, key: str, choice: Choice) -> None:
+        import secrets
+
+        from integ_runtime.downloads.fetch import storage_errors
+
         file = self._paths.game_dir(key) / _FILE
         with storage_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from integ_runtime.downloads.background import in_background
+from integ_runtime import late_loop
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.proton.choices import DEFAULT_SETTING, Choices, check_unused
 from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, steam_builds
-from integ_runtime.proton.published import PublishedBuilds
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.roots import TOOLS_FOLDER, get_root
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from integ_runtime.client.api import ApiClient
     from integ_runtime.proton.in_steam import SteamInstall
     from integ_runtime.proton.install import InstallOutcome
+    from integ_runtime.proton.published import PublishedBuilds
     from integ_runtime.proton.verify import VerifyOutcome
 
 
@@ -61,11 +61,17 @@ class ProtonStore:
         """
         self._settings = settings
         self._library, self._tell = library, tell
-        self.published = PublishedBuilds(settings, api)
+        self._api = api
         self._paths = settings.paths
         self._tools = settings.paths.proton_dir
         self._steam = steam
         self._choices = Choices(settings, library)
+
+    @cached_property
+    def published(self) -> PublishedBuilds:
+        from integ_runtime.proton.published import PublishedBuilds  # a launch asks nobody
+
+        return PublishedBuilds(self._settings, self._api)
 
     @property
     def notice(self) -> str:
@@ -74,13 +80,13 @@ class ProtonStore:
 
     async def installed(self) -> list[InstalledBuild]:
         """Integ's own builds, newest first, and then Steam's."""
-        return await asyncio.to_thread(self._installed)
+        return await late_loop.in_thread(self._installed)
 
     async def available(self, *, family: str = "ge", limit: int = 30, refresh: bool = False) -> list[PublishedBuild]:
         """The published builds for this machine, newest first; `notice` says when an old list had to do."""
         kind = get_family(family)
         feed = await self.published.feed(kind, refresh=refresh)
-        here = {build.version for build in await asyncio.to_thread(own_builds, self._tools)}
+        here = {build.version for build in await late_loop.in_thread(own_builds, self._tools)}
         return [
             PublishedBuild(tag, kind.slug, archive.published_at, archive.size_bytes, tag in here)
             for tag, archive in list(feed.archives(kind, this_arch()).items())[: max(0, limit)]
@@ -101,11 +107,11 @@ class ProtonStore:
         from integ_runtime.proton.install import InstallOutcome
 
         wanted = parse_version(version, family=family)
-        here = await asyncio.to_thread(self._own, wanted) if wanted.newest_of is None else None
+        here = await late_loop.in_thread(self._own, wanted) if wanted.newest_of is None else None
         if here is None and wanted.tags:
-            here = await asyncio.to_thread(self._own, Wanted(wanted.family, wanted.tags, arch=wanted.arch))
+            here = await late_loop.in_thread(self._own, Wanted(wanted.family, wanted.tags, arch=wanted.arch))
         if here is not None:
-            await asyncio.to_thread(point_latest, self._tools, here.version)
+            await late_loop.in_thread(point_latest, self._tools, here.version)
             return InstallOutcome(here.version, here.family, here.path, already_installed=True, bytes_fetched=0)
         report(Progress("resolve", message=version))
         archive = await self.published.get(wanted, version, report)
@@ -133,7 +139,7 @@ class ProtonStore:
         from integ_runtime.proton.install import InstallOutcome
 
         wanted = parse_version(version, family=family)
-        roots, tools = await asyncio.to_thread(lambda: (self._steam.roots(), self._steam.tools()))
+        roots, tools = await late_loop.in_thread(lambda: (self._steam.roots(), self._steam.tools()))
         root = get_root(roots, steam)
         several = steam is None and len(roots) > 1
         notice = f"Of {len(roots)} Steams that in {root.path} was taken: --steam names another." if several else ""
@@ -168,7 +174,7 @@ class ProtonStore:
         from integ_runtime.proton.folder import point_latest
 
         if build.source == "integ":
-            await asyncio.to_thread(point_latest, self._tools, build.version)
+            await late_loop.in_thread(point_latest, self._tools, build.version)
 
     async def default(self) -> InstalledBuild | None:
         """
@@ -193,7 +199,7 @@ class ProtonStore:
         """Make *version* this machine's default; an empty text takes it back."""
         from integ_runtime.config_file import write_setting
 
-        await asyncio.to_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, version)
+        await late_loop.in_thread(write_setting, self._paths.config_file, DEFAULT_SETTING, version)
 
     async def choice_for(self, key: str) -> str | None:
         """The version that the player chose for the game *key*; it may not be installed any more."""
@@ -258,6 +264,7 @@ class ProtonStore:
             BuildNotFoundError: It is not installed.
             IntegrityError: Nothing was written down of it.
         """
+        from integ_runtime.downloads.background import in_background
         from integ_runtime.proton.verify import verify
 
         build = await self._get(version)
@@ -301,7 +308,7 @@ class ProtonStore:
                 for build in self._installed()
             ]
 
-        return await asyncio.to_thread(items)
+        return await late_loop.in_thread(items)
 
     def _installed(self) -> list[InstalledBuild]:
         return [*own_builds(self._tools), *steam_builds(self._steam.tools(), self._tools)]
@@ -334,7 +341,7 @@ class ProtonStore:
                 found = steams[tag] if tag is not None else None
             return found
 
-        return await asyncio.to_thread(search)
+        return await late_loop.in_thread(search)
 
     async def _get(self, version: str, source: str | None = None) -> InstalledBuild:
         build = await self.find(version, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]{0,99}")
 
 def this_arch() -> str:
     """This machine's architecture as builds name it; the kernel's own word for one that no build is made for."""
-    machine = platform.machine().lower()
+    machine = os.uname().machine.lower()
     return _NAMES.get(machine, machine)
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from integ_runtime.content.installed import InstalledGame, InstalledGames
 from integ_runtime.launch import umu_ids
-from integ_runtime.launch.umu_ids import UmuIds, read_id
+from integ_runtime.launch.umu_ids import UmuIds
+from integ_runtime.launch.umu_record import read_id
 from integ_runtime.paths import read_paths
 from tests.conftest_sandbox import RunningSandbox
 
