@@ -42,8 +42,10 @@ def write_setting(config_file: Path, name: str, value: str) -> None:
             replace_file(target, tomlkit.dumps(document))
     except TOMLKitError as error:
         raise UsageError(f"{config_file} is not TOML: {error}", hint=f"mend or remove {config_file}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{config_file} can't be written: {error}", hint="integ doctor") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{config_file} is not UTF-8: {error}", hint=f"mend or remove {config_file}") from error
+    except OSError as error:
+        raise StorageError(f"{config_file} can't be written: {error.strerror}", hint="integ doctor") from error
 
 
 @contextmanager

@@ -8,11 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from integ_server.auth.crypto import Vault
 from integ_server.auth.jwt import Signer
 from integ_server.cache import Cache, open_cache
 from integ_server.copies import Copies
-from integ_server.db import open_database
+from integ_server.db import Database, open_database, storage_error
 from integ_server.gates import Gates, OpenGates
 from integ_server.migrations.upgrade import check_current, migrate
 from integ_server.providers import providers
@@ -58,7 +60,7 @@ async def open_backend(
         pool, patience_s = settings.database_pool, settings.database_statement_timeout_s
         db = await opened.enter_async_context(open_database(settings.database_url, pool=pool, statement_timeout_s=patience_s))
         if settings.is_embedded:
-            await library.ensure_local_user(db, LOCAL_USER)
+            await _ensure_local_user(db)
         cache = await opened.enter_async_context(open_cache(settings.redis_url))
         metrics, tracing = (None, None) if settings.is_embedded else await _watchers(opened)
         http = await opened.enter_async_context(
@@ -77,6 +79,16 @@ async def open_backend(
         yield Backend(
             settings, db, cache, vault, signer, found, http, hub, rates, copies, endings, metrics=metrics, tracing=tracing, schema=schema
         )
+
+
+async def _ensure_local_user(db: Database) -> None:
+    """The first write of a new home: a disk that is full is told as that, before there is an app to tell it."""
+    try:
+        await library.ensure_local_user(db, LOCAL_USER)
+    except DBAPIError as error:
+        if (told := storage_error(error)) is not None:
+            raise told from error
+        raise
 
 
 def _gates(settings: ServerSettings, cache: Cache) -> Gates | None:

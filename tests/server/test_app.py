@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,9 +14,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from anyio.from_thread import start_blocking_portal
+from sqlalchemy.exc import OperationalError
 
 from integ_server.app import create_app, embedded_settings
 from integ_server.contract.errors import StorageError
+from integ_server.opening import open_backend
 from tests.conftest_sandbox import RunningSandbox
 from tests.server.conftest import KEY
 
@@ -133,4 +136,14 @@ async def test_a_start_without_a_place_to_write_says_so(tmp_path: Path, sandbox:
     app = create_app(embedded_settings(data_dir=tmp_path / "file" / "data", secret_key=KEY))
     with pytest.raises(StorageError):
         async with app.router.lifespan_context(app):
+            pass
+
+
+async def test_a_disk_that_is_full_at_the_very_first_start_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise OperationalError("INSERT INTO users", {}, sqlite3.OperationalError("database or disk is full"))
+
+    monkeypatch.setattr("integ_server.services.library.ensure_local_user", full)
+    with pytest.raises(StorageError, match="disk is full"):
+        async with open_backend(embedded_settings(data_dir=tmp_path, secret_key=KEY)):
             pass
