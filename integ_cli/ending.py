@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from integ_cli.exit_codes import ExitCode, exit_code_for
 from integ_cli.output import Output
-from integ_server.contract.errors import IntegError, StorageError
+from integ_server.contract.errors import IntegError, StorageError, UsageError
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -46,9 +46,22 @@ def _told(argv: Sequence[str], out: Output, work: Callable[[Output], int]) -> in
             trouble = StorageError(f"{error.filename or 'the disk'} can't be used: {error.strerror}", hint="integ doctor")
             out.failure(trouble)
             return exit_code_for(trouble)
+        if isinstance(error, FileNotFoundError) and not _stands_somewhere():
+            out.failure(UsageError("the folder that you are in was removed", hint="cd"))
+            return ExitCode.USAGE
         return _bug(error, out)
     except Exception as error:
         return _bug(error, out)
+
+
+def _stands_somewhere() -> bool:
+    import os
+
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _bug(error: Exception, out: Output) -> int:

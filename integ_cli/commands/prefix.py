@@ -13,6 +13,8 @@ from integ_cli.parameters import GameArgument
 from integ_cli.traits import command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from integ_cli.output import Output
     from integ_runtime.prefix.prefixes import PrefixInfo
     from integ_runtime.prefix.snapshots import Snapshot
@@ -39,6 +41,7 @@ def info(game: GameArgument) -> None:
         facts.append(("Runs in it", ", ".join(f"{each.name} ({each.pid})" for each in found.running) or "nothing"))
     told = "\n".join(f"{name + ':':<17}{value}" for name, value in facts)
     out.result("prefix-info", found.as_dict(), told, _table(out, list(found.snapshots)))
+    _note_sizes(out, release.key, found.snapshots)
 
 
 @command("integ prefix snapshot disco-elysium", "integ prefix snapshot gog:1207658924 --note 'before the mods'", long=True)
@@ -70,6 +73,7 @@ def snapshots(game: GameArgument) -> None:
     release = session.get_release(out, settings, game)
     found: list[Snapshot] = session.run(out, lambda runtime: runtime.prefixes.snapshots(release.key), settings)
     out.result("prefix-snapshots", {"key": release.key, "items": [each.as_dict() for each in found]}, _table(out, found))
+    _note_sizes(out, release.key, found)
     if not found:
         out.note(f"No snapshot yet: integ prefix snapshot {release.key}")
 
@@ -126,6 +130,13 @@ def remove(
 
     freed = session.run(out, work, settings)
     out.result("prefix-remove", {"key": release.key, "bytes_freed": freed, "purged": purge}, f"The prefix of {release.title} is gone.")
+
+
+def _note_sizes(out: Output, key: str, found: Sequence[Snapshot]) -> None:
+    """Those that were asked for are kept until the player forgets them, so it is told what they may take."""
+    if found:
+        many = "1 snapshot" if len(found) == 1 else f"{len(found)} snapshots"
+        out.note(f"{many}, {size(sum(each.size_bytes for each in found))} or less; one goes by: integ prefix forget {key} SNAPSHOT")
 
 
 def _table(out: Output, found: list[Snapshot]) -> str:

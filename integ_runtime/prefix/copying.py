@@ -55,7 +55,7 @@ def measure(tree: Path) -> Measure:
     return Measure(size, entries)
 
 
-def check_room(needed: Measure, folder: Path) -> None:
+def check_room(needed: Measure, folder: Path, *, hint: str = "integ doctor") -> None:
     """
     Make sure that a copy as large as *needed* fits below *folder*.
 
@@ -68,7 +68,7 @@ def check_room(needed: Measure, folder: Path) -> None:
     if free < wanted:
         raise StorageError(
             f"a copy of the prefix needs {wanted >> 20} MiB, and {free >> 20} MiB are free below {folder}",
-            hint="make room there, or: integ prefix forget GAME SNAPSHOT",
+            hint=hint,
         )
 
 

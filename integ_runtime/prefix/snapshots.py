@@ -93,7 +93,7 @@ def get_snapshot(game_dir: Path, snapshot_id: str | None) -> Snapshot:
         NotFoundError: There is none.
     """
     found = list_snapshots(game_dir)
-    key = game_dir.name.replace("-", ":", 1)
+    key = _key_of(game_dir)
     if not found:
         raise NotFoundError(f"{key} has no snapshot of its prefix", hint=f"integ prefix snapshot {key}")
     if snapshot_id is None:
@@ -129,7 +129,9 @@ def take_snapshot(game_dir: Path, reason: Reason, *, note: str = "", watch: Watc
 @contextlib.contextmanager
 def hidden_copy(snapshots: Path, source: Path, known: Measure, watch: Watch) -> Iterator[Path]:
     """A hidden folder `.<new id>.tmp` with a copy of the tree *source*, as large as *known*; gone after a failure."""
-    check_room(known, snapshots)
+    check_room(
+        known, snapshots, hint=f"make room there; which snapshots take some says: integ prefix snapshots {_key_of(snapshots.parent)}"
+    )
     work = snapshots / f".{_new_id(snapshots)}.tmp"
     work.mkdir(0o700)
     done = 0
@@ -202,6 +204,10 @@ def snapshots_folder(game_dir: Path) -> Path:
     snapshots = game_dir / SNAPSHOTS
     snapshots.mkdir(mode=0o700, exist_ok=True)
     return snapshots
+
+
+def _key_of(game_dir: Path) -> str:
+    return game_dir.name.replace("-", ":", 1)
 
 
 def _new_id(snapshots: Path) -> str:

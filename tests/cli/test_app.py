@@ -148,6 +148,19 @@ def test_a_folder_that_may_not_be_used_is_no_bug(integ: Integ, monkeypatch: pyte
     assert told.err.startswith("error: /home/ana/.local/share/integ can't be used: Permission denied")
 
 
+def test_a_working_folder_that_is_gone_is_no_bug(
+    integ: Integ, monkeypatch: pytest.MonkeyPatch, valid: Valid, library: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert integ("list").code == 0, "what needs none goes on"
+    failing_with(monkeypatch, FileNotFoundError(2, "No such file or directory"))
+    told = integ("list", "--json")
+    valid(told)
+    assert (told.code, told.json["message"]) == (2, "the folder that you are in was removed")
+
+
 def test_a_full_disk_is_exit_8(integ: Integ, monkeypatch: pytest.MonkeyPatch, valid: Valid) -> None:
     failing_with(monkeypatch, OSError(28, "No space left on device"))
     told = integ("list", "--json")

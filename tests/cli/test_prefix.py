@@ -76,7 +76,10 @@ def test_people_read_sentences_and_a_table(integ: Integ, folder: Path) -> None:
     assert snapshot_id in shown and "loud[31m note" in shown
     told = integ("prefix", "restore", KEY)
     assert told.out.startswith(f"The prefix of Lantern Keep (GOG) is as it was in {snapshot_id}. What was there before is ")
-    assert "before" in integ("prefix", "snapshots", KEY).out
+    listed = integ("prefix", "snapshots", KEY)
+    assert "before" in listed.out
+    assert listed.err.startswith("2 snapshots, ") and listed.err.endswith(f" or less; one goes by: integ prefix forget {KEY} SNAPSHOT\n")
+    assert integ("prefix", "info", KEY).err == listed.err
 
 
 def test_progress_is_told_as_events(integ: Integ, folder: Path) -> None:

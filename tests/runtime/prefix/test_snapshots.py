@@ -184,13 +184,14 @@ async def test_without_room_nothing_changes(prefixes: Prefixes, folder: Path, mo
     taken = await prefixes.take(KEY)
     write_state(folder, "second")
 
-    def full(*_: object) -> None:
-        raise StorageError("a copy of the prefix needs room", hint="make room")
+    def full(*_: object, hint: str) -> None:
+        raise StorageError("a copy of the prefix needs room", hint=hint)
 
     monkeypatch.setattr(snapshots, "check_room", full)
     for doing in (prefixes.take(KEY), prefixes.restore(KEY)):
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError) as told:
             await doing
+        assert told.value.hint.endswith(f"integ prefix snapshots {KEY}")
     assert (state(folder), await prefixes.snapshots(KEY)) == ("second", [taken])
     assert hidden(folder) == []
 
