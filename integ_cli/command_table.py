@@ -65,6 +65,11 @@ PANELS: dict[str, dict[str, Entry | Group]] = {
                 "remove": Entry("prefix:remove", "Delete a prefix; its snapshots stay", "game"),
             },
         ),
+        "saves": Group(
+            "Saves: where a game keeps them",
+            ("integ saves where disco-elysium",),
+            {"where": Entry("saves:where", "List where a game keeps its saves", "game")},
+        ),
     },
     PROTON: {
         "install-proton": Entry("proton:install_proton", "Install a Proton version", "published"),

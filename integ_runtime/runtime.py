@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from integ_runtime.prefix.programs import PrefixPrograms
     from integ_runtime.proton.store import ProtonStore
     from integ_runtime.proton.upkeep import Upkeep
+    from integ_runtime.saves.locate import Saves
     from integ_runtime.session_store import SessionStore
     from integ_runtime.state.apply import ApplyOutcome
     from integ_runtime.state.document import DeclaredState
@@ -180,6 +181,12 @@ class Runtime:
         from integ_runtime.prefix.prefixes import Prefixes
 
         return Prefixes(self.installed)
+
+    @cached_property
+    def saves(self) -> Saves:
+        from integ_runtime.saves.locate import Saves
+
+        return Saves(self.paths, self.installed, lambda: self.steam, self.settings.save_manifest)
 
     @cached_property
     def prefix_programs(self) -> PrefixPrograms:

@@ -42,6 +42,8 @@ class RuntimeSettings:
     """How Windows games run: auto, umu, runtime (Proton in a Steam runtime) or bare (Proton on the host)."""
     default_proton: str = ""
     """The Proton version for games with no choice of their own; empty is the newest that is installed."""
+    save_manifest: Path | None = None
+    """A ludusavi manifest on this disk, which says where games keep their saves."""
 
     def __post_init__(self) -> None:
         """The library cache belongs to one backend; another one's is another file, as good as new or as it was left."""
@@ -178,6 +180,13 @@ def _folders(raw: object) -> tuple[Path, ...]:
     return found
 
 
+def _file(raw: object) -> Path | None:
+    text = _text(raw)
+    if text and not Path(text).expanduser().is_absolute():
+        raise ValueError(f"{text} is not an absolute path")
+    return Path(text).expanduser() if text else None
+
+
 def _bytes_a_second(raw: object) -> int | None:
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise ValueError("a number of bytes a second is expected, such as 4M")
@@ -212,4 +221,5 @@ _READERS: dict[str, Callable[[object], object]] = {
     "bandwidth_limit": _bytes_a_second,
     "log_level": _one_of(_LEVELS),
     "runner": _one_of(_RUNNERS),
+    "save_manifest": _file,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument
@@ -86,6 +87,8 @@ def _item(settings: RuntimeSettings, name: str) -> dict[str, Any]:
     value = getattr(settings, name)
     if isinstance(value, tuple):
         value = [str(each) for each in value]
+    elif isinstance(value, Path):
+        value = str(value)
     if name.endswith("_url") and value:
         value = shown_address(value)
     is_set = value not in (None, "", [])
