@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from integ_runtime.proton.verify import VerifyOutcome
     from integ_runtime.runtime import Runtime
 
-Family = Literal["ge", "umu", "cachyos"]
+Family = Literal["ge", "umu", "cachyos", "wine-ge", "kron4ek"]
 
 
 @command(
     "integ install-proton",
     "integ install-proton ge-8.26",
     "integ install-proton umu --events",
+    "integ install-proton wine-11.7",
     "integ install-proton ge-latest --to steam --steam flatpak",
     long=True,
 )
@@ -78,9 +79,16 @@ def list_builds() -> None:
         out.note("No Proton version yet: integ install-proton")
 
 
-@command("integ proton available", "integ proton available --family cachyos --limit 5")
+@command(
+    "integ proton available",
+    "integ proton available --family cachyos --limit 5",
+    "integ proton available --family kron4ek --variant staging",
+)
 def available(
     family: Annotated[Family, Option(help="Whose builds")] = "ge",
+    variant: Annotated[
+        str, Option(help="Which of several builds of each version: staging, wow64...", metavar="VARIANT", show_default=False)
+    ] = "",
     limit: Annotated[int, Option(help="At most so many", metavar="N", min=1)] = 30,
     refresh: Annotated[bool, Option("--refresh", help="Ask again, though the list was read a short while ago")] = False,
 ) -> None:
@@ -88,7 +96,7 @@ def available(
     out = output()
 
     async def work(runtime: Runtime) -> tuple[list[PublishedBuild], str]:
-        return await runtime.proton.available(family=family, limit=limit, refresh=refresh), runtime.proton.notice
+        return await runtime.proton.available(family=family, variant=variant, limit=limit, refresh=refresh), runtime.proton.notice
 
     builds, notice = session.run(out, work)
     if notice:

@@ -14,6 +14,7 @@ from integ_runtime import late_loop
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
 from integ_runtime.errors import LaunchError, ProgramMissingError
+from integ_runtime.launch.calling import Machine
 from integ_runtime.launch.desktop import has_session_bus
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.flatpak import INFO, on_the_host
@@ -27,15 +28,16 @@ from integ_runtime.launch.options import (
     steam_words,
     write_options,
 )
-from integ_runtime.launch.plan import UMU_RUNTIMES, BuildTool, LaunchPlan, Machine, Tool, plan_native, plan_windows
+from integ_runtime.launch.plan import LaunchPlan, Tool, plan_native, plan_windows
 from integ_runtime.launch.playtime import Playing, orphaned, playing
-from integ_runtime.launch.preflight import check_program, find_wineserver
+from integ_runtime.launch.preflight import check_program
 from integ_runtime.launch.run import LaunchOutcome, play_lock, run_game, run_tool
 from integ_runtime.launch.tasks import with_own_emulator, with_task
+from integ_runtime.launch.umu_record import read_runtimes
 from integ_runtime.launch.watcher import Watcher
 from integ_runtime.launch.wrappers import split_wrappers
 from integ_runtime.settings import RuntimeSettings
-from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, StorageError, UsageError
+from integ_server.contract.errors import BuildNotFoundError, NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from integ_runtime.cache.store import LibraryCache
@@ -197,24 +199,19 @@ class Launcher:
         runner: str | None = None,
     ) -> LaunchPlan:
         from integ_runtime.launch import prefix as prefixes
+        from integ_runtime.launch.builds import find_wineserver, read_call
         from integ_runtime.launch.umu_record import read_id
         from integ_runtime.prefix.versions import Used
-        from integ_runtime.steam.tools import read_tool
 
         key = game.key
-        try:
-            build = await self._proton().build_for(key, asked=asked, required=required)
-        except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
-            raise LaunchError(error.message, hint=error.hint) from error
+        build = await self._build_for(key, asked=asked, required=required)
         machine = await late_loop.in_thread(self._machine, wrappers, windows=True)
-        manifest = await late_loop.in_thread(read_tool, build.path)
-        if manifest is None:
-            raise IntegrityError(f"{build.version} has no toolmanifest.vdf", hint=f"integ proton verify {build.version}")
         prefix = prefixes.prefix_of(self._installed.folder(key))
+        root = self._host_root if self._flatpak_info.exists() else Path("/")
         back = await late_loop.in_thread(prefixes.step_back, prefix, Used(build.version, build.family))
         plan = plan_windows(
             game,
-            BuildTool(build.version, manifest),
+            await late_loop.in_thread(read_call, build, prefix, root),
             machine,
             prefix=prefix,
             runner=runner or self._settings.runner,
@@ -222,11 +219,22 @@ class Launcher:
             env=env,
             args=args,
             log_dir=self._log_dir(key),
-            wineserver=await late_loop.in_thread(find_wineserver, build.path),
+            wineserver=await late_loop.in_thread(find_wineserver, build),
             umu_id=await late_loop.in_thread(read_id, self._installed.folder(key)),
             tool=tool,
         )
         return replace(plan, notes=(*plan.notes, back)) if back else plan
+
+    async def _build_for(self, key: str, *, asked: str | None, required: str | None) -> InstalledBuild:
+        try:
+            return await self._proton().build_for(key, asked=asked, required=required)
+        except BuildNotFoundError as error:  # nothing is fetched here: to a script it is a game that could not be started
+            raise LaunchError(error.message, hint=error.hint) from error
+
+    async def is_plain_wine(self, key: str, *, proton: str | None = None) -> bool:
+        """Whether the build that the game *key* would get, or *proton*, is one that umu can't start; a LaunchError when there is none."""
+        wishes = await self._library.launch_wishes(key) if self._library is not None else LaunchWishes()
+        return (await self._build_for(key, asked=proton, required=wishes.required_proton)).kind == "wine"
 
     async def run(
         self,
@@ -274,7 +282,7 @@ class Launcher:
         The answer is the build, which is still to be marked as used.
 
         Raises:
-            BusyError, StorageError: No snapshot could be kept; see `prefix.note_build`.
+            BusyError, StorageError: No snapshot could be kept, or something else runs in it; see `prefix`.
         """
         from integ_runtime.downloads.background import Stop, in_background
         from integ_runtime.launch import prefix as prefixes
@@ -282,6 +290,9 @@ class Launcher:
 
         assert plan.prefix is not None
         await late_loop.in_thread(prefixes.prepare, plan.prefix)
+        if plan.runner == "wine" and await late_loop.in_thread(prefixes.is_in_use, plan.prefix):
+            await late_loop.needed()
+            await in_background(partial(prefixes.wait_for_wine, plan.prefix), name="prefix")
         if not plan.proton:
             return None
         build = await self._proton().build_for(plan.key, asked=plan.proton)
@@ -364,30 +375,22 @@ class Launcher:
         folders = (Path("/usr/local/bin"), Path("/usr/bin"), Path("/usr/games"))
         return next((each / program for each in folders if (self._host_root / each.relative_to("/") / program).exists()), None)
 
-    def _has_session_bus(self) -> bool:
-        return self._flatpak_info.exists() or has_session_bus(self._environ)
-
     def _machine(self, wrappers: Sequence[str], *, windows: bool) -> Machine:
         umu = self._which("umu-run") if windows else None
         programs = {words[0] for text in wrappers for words in split_wrappers(text)}
         roots = self._steam().roots() if windows else []
+        inside = self._flatpak_info.exists()
         return Machine(
-            environ=self._environ,
+            environ={name: value for name, value in self._environ.items() if not (inside and name == "LD_LIBRARY_PATH")},
             home=self._settings.paths.home,
             uid=os.geteuid(),
             umu_run=umu,
-            umu_runtimes=self._umu_runtimes() if umu else frozenset(),
+            umu_runtimes=read_runtimes(self._settings.paths.data.parent, self._environ) if umu else frozenset(),
             tools=tuple(self._steam().tools()) if windows else (),
             steam_root=roots[0].path if roots else None,
             programs={name: self._which(name) for name in programs},
-            session_bus="gamemoderun" not in map(os.path.basename, programs) or self._has_session_bus(),
+            session_bus="gamemoderun" not in map(os.path.basename, programs) or inside or has_session_bus(self._environ),
         )
-
-    def _umu_runtimes(self) -> frozenset[str]:
-        home = self._settings.paths.data.parent
-        if folders := self._environ.get("UMU_FOLDERS_PATH"):
-            home = Path(folders)
-        return frozenset(app_id for app_id, name in UMU_RUNTIMES.items() if (home / "umu" / name / "pressure-vessel").is_dir())
 
 
 def _without(plan: LaunchPlan, option: str) -> str:

@@ -48,6 +48,26 @@ def prepare(prefix: Path) -> None:
         raise StorageError(f"the prefix {prefix} can't be used: {error.strerror}", hint="it needs a file system with links") from error
 
 
+def is_in_use(prefix: Path) -> bool:
+    """Whether something of Wine's runs in *prefix*."""
+    from integ_runtime.prefix.users import users_of
+
+    return bool(users_of(prefix))
+
+
+def wait_for_wine(prefix: Path, stop: Stop) -> None:
+    """
+    Wait until what ran in *prefix* has ended, Wine's own services too: those of another build would take the next program for theirs.
+    A Proton does that by itself.
+
+    Raises:
+        BusyError: It does not end.
+    """
+    from integ_runtime.prefix.users import wait_until_quiet
+
+    wait_until_quiet(prefix, stop.check)
+
+
 def step_back(prefix: Path, now: Used) -> str:
     """The sentence that tells a player why a snapshot is taken before *now* gets at *prefix*; empty when none is."""
     before = last_build(prefix)

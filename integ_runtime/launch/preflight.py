@@ -1,22 +1,13 @@
-"""What can be told of a game and a build before anything is started."""
+"""What can be told of a game before anything is started."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from pathlib import Path
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import NotExecutableError, ProgramMissingError
 from integ_server.contract.errors import UsageError
-
-
-def find_wineserver(build: Path) -> Path | None:
-    """The build's own, which ends all of a prefix when it is asked to; `dist` in old builds."""
-    from integ_runtime.steam.tools import is_executable
-
-    found = (build / folder / "bin" / "wineserver" for folder in ("files", "dist"))
-    return next((each for each in found if is_executable(each)), None)
 
 
 def check_program(game: InstalledGame) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from integ_runtime.content.installed import InstalledGames
 from integ_runtime.downloads.background import in_background
 from integ_runtime.errors import LaunchError, ProgramMissingError
+from integ_runtime.launch.calling import Runner
 from integ_runtime.launch.launcher import Launcher
 from integ_runtime.launch.plan import LaunchPlan, Tool, program_words
 from integ_runtime.launch.playtime import left_behind, playing
@@ -28,7 +29,7 @@ from integ_server.contract.errors import BusyError, IntegError, UsageError
 _VERB = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}(=[A-Za-z0-9_.-]{0,128})?", re.ASCII)
 _LOG = "winetricks.log"
 _LONGEST_LOG = 1 << 20
-_MAKE = Tool(("wineboot",), "run", umu_words=("createprefix",))
+_MAKE = Tool(("wineboot",), "run", umu_words=("createprefix",), quietly=True)
 _SETTLE_S = 3.0
 """How long what Wine leaves behind a program may take to end before it counts as something that runs."""
 
@@ -135,7 +136,8 @@ class PrefixPrograms:
         check_verbs(verbs)
         folder = self._folder(key)
         prefix = prefix_of(folder)
-        by: Literal["umu-run", "winetricks"] = "umu-run" if self._launcher.find_program("umu-run") else "winetricks"
+        has_umu = bool(self._launcher.find_program("umu-run")) and not await self._launcher.is_plain_wine(key, proton=proton)
+        by: Literal["umu-run", "winetricks"] = "umu-run" if has_umu else "winetricks"
         with play_lock(folder, doing="it runs, or its prefix is being worked on") as lock:
             await in_background(lambda stop: settle(folder, stop.check), name="prefix")
             before = await asyncio.to_thread(_applied, prefix)
@@ -229,12 +231,15 @@ def _by_winetricks(made: LaunchPlan, script: Path | None, verbs: Sequence[str]) 
     if wine is None:
         raise LaunchError(f"{made.proton} has no wine beside its wineserver", hint=f"integ proton verify {made.proton}")
     bundled = server.parents[2] / "protonfixes" / "winetricks"
-    if script is None and is_executable(bundled):
+    if script is None and made.runner != "wine" and is_executable(bundled):
         script = bundled
+    if script is None and made.runner == "wine":
+        raise ProgramMissingError(f"winetricks is not on this machine, and {made.proton} brings none", hint="install winetricks")
     if script is None:
         raise ProgramMissingError("neither umu-run nor winetricks is on this machine", hint="install winetricks, or umu-launcher")
     env = {"WINEPREFIX": str(made.prefix / "pfx"), "WINE": str(wine), "WINESERVER": str(server)}
-    return replace(made, argv=(str(script), "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner="bare")
+    runner: Runner = "wine" if made.runner == "wine" else "bare"
+    return replace(made, argv=(str(script), "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner=runner)
 
 
 def _applied(prefix: Path) -> frozenset[str]:

@@ -17,6 +17,8 @@ _FAMILIES = (
     ("ge", re.compile(r"GE[-=]Proton\d|(Proton-)?\d+\.\d+(rc\d+)?-GE-\d", re.IGNORECASE | re.ASCII)),
     ("umu", re.compile(r"UMU-Proton", re.IGNORECASE)),
     ("cachyos", re.compile(r"(proton-)?cachyos", re.IGNORECASE)),
+    ("wine-ge", re.compile(r"Wine-(GE-Proton\d|\d+\.\d+-GE-\d)", re.IGNORECASE | re.ASCII)),
+    ("kron4ek", re.compile(r"wine-(proton-)?\d", re.IGNORECASE | re.ASCII)),
     ("steam", re.compile(r"(experimental-)?\d+\.\d+-\d+[a-z]?$|proton[ _-]*(\d|experimental|hotfix)", re.IGNORECASE | re.ASCII)),
 )
 
@@ -31,7 +33,7 @@ class Used:
 
 
 def family_of(version: str) -> str:
-    """Whose build *version* is by its name: `ge`, `umu`, `cachyos`, `steam` for Valve's own; empty when the name does not say."""
+    """Whose build *version* is by its name: the slug of its family, `steam` for Valve's own; empty when the name does not say."""
     return next((slug for slug, pattern in _FAMILIES if pattern.match(version.strip())), "")
 
 

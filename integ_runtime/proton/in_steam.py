@@ -11,8 +11,8 @@ from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.roots import TOOLS_FOLDER, SteamRoot
 from integ_runtime.steam.tools import SteamTool
 from integ_runtime.steam.users import read_chosen_tools
-from integ_server.contract.errors import WouldLoseDataError
-from integ_server.releases.families import archive_stem, version_name
+from integ_server.contract.errors import UsageError, WouldLoseDataError
+from integ_server.releases.families import Wanted, archive_stem, version_name
 from integ_server.releases.feed import Archive
 
 
@@ -21,6 +21,18 @@ class SteamInstall:
     outcome: InstallOutcome
     notice: str = ""
     """Which of several Steams was taken, when nobody said which; else empty."""
+
+
+def check_kind(wanted: Wanted, typed: str) -> None:
+    """
+    Raises:
+        UsageError: Steam can't start what *wanted*, *typed* by the player, asks for.
+    """
+    if wanted.family.kind != "proton":
+        raise UsageError(
+            f"{wanted.family.title} is plain Wine, which Steam can't run: it starts games by a proton script alone",
+            hint=f"integ install-proton {typed.strip()}, for games that Integ starts",
+        )
 
 
 def find_there(tools: Iterable[SteamTool], root: SteamRoot, names: Iterable[str]) -> SteamTool | None:

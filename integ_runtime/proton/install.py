@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from integ_server.upstream import BulkDoor
 
 _CHUNKS_WAITING = 8
-_UNPACKED_TO_ARCHIVE = 3
+_UNPACKED_TO_ARCHIVE = {"proton": 3, "wine": 10}
+"""At most, by the kind of build: plain Wine is packed with xz (96 MB of `wine-11.0` become 852 MB)."""
 _EARLY_SYNC_BYTES = 160 << 20
 
 
@@ -100,7 +101,7 @@ async def install(
                 point_latest(tools, order.version)
             return InstallOutcome(order.version, order.family.slug, target, already_installed=True, bytes_fetched=0)
         if os.path.lexists(target):
-            raise WouldLoseDataError(f"{target} is in the way and is no Proton build", hint=f"move {target} elsewhere")
+            raise WouldLoseDataError(f"{target} is in the way and is no build", hint=f"move {target} elsewhere")
         copied = await copy(order.source, tools / PARTS / f"{order.archive.name}.part") if copy is not None else 0
         fetched = copied + await in_background(
             lambda stop: _install(order, tools, door=door, stop=stop, reporter=reporter, limits=limits), name=f"install {order.version}"
@@ -125,7 +126,7 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
     archive = order.archive
     part = tools / PARTS / f"{archive.name}.part"
     here = part.stat().st_size if part.is_file() else 0
-    check_space(tools, max(0, archive.size_bytes - here) + _UNPACKED_TO_ARCHIVE * archive.size_bytes)
+    check_space(tools, max(0, archive.size_bytes - here) + _UNPACKED_TO_ARCHIVE[order.family.kind] * archive.size_bytes)
     source = order.source
     fetched = 0
     for attempt in (1, 2):
@@ -139,7 +140,7 @@ def _install_whole(order: Order, tools: Path, *, door: BulkDoor, stop: Stop, rep
                 fetched += transfer.bytes_fetched
                 stop.check()
                 reporter(Progress("check", message=order.version), now=True)
-                check_build(work, arch=archive.arch)
+                check_build(work, arch=archive.arch, kind=order.family.kind)
                 _write_records(order, work, unpacked, transfer)
                 sync_to_disk(work)
                 with storage_errors(tools / order.version):

@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from integ_runtime.proton.layout import is_build, machines, missing_parts
 from integ_runtime.proton.processor import can_run
-from integ_runtime.steam.tools import SteamTool, is_executable, read_tool
+from integ_runtime.steam.tools import SteamTool, read_tool
 from integ_server.contract.errors import IntegrityError
-from integ_server.releases.families import ARM, FAMILIES, X86, family_of, is_safe_name, machine_of, natural_order, split_arch, this_arch
+from integ_server.releases.families import (
+    FAMILIES,
+    Kind,
+    family_of,
+    is_safe_name,
+    kind_of,
+    machine_of,
+    natural_order,
+    split_arch,
+    this_arch,
+)
 
 RECORD = ".integ-build.json"
 FILES_RECORD = ".integ-files.json"
@@ -21,7 +32,6 @@ LATEST = "latest"
 IN_STEAM = "steam"
 """What a record says of a build in Steam's folder, as its `place`."""
 WORK_PREFIX = ".integ-tmp-"
-_MACHINES = {62: X86, 183: ARM, 3: X86}  # 3 is i386, which an x86_64 build has too
 _RECORD_BYTES = 64 << 10
 _VALVE_VERSION = re.compile(r"proton[ _-]*(\d+)(?:[._](\d+))?", re.IGNORECASE | re.ASCII)
 
@@ -49,6 +59,11 @@ class InstalledBuild:
     def runs_here(self) -> bool:
         """Whether this machine can run it; one that nothing was written down of counts as if it could."""
         return not self.arch or can_run(self.arch)
+
+    @property
+    def kind(self) -> Kind:
+        """How it is called."""
+        return kind_of(self.family)
 
 
 def own_builds(tools: Path) -> list[InstalledBuild]:
@@ -80,10 +95,11 @@ def _own_order(build: InstalledBuild) -> tuple[object, ...]:
 
 def read_build(path: Path) -> InstalledBuild | None:
     """The build in the folder *path* of Integ's; None when there is none."""
-    if not (path / "proton").is_file():
-        return None
     record = read_record(path)
     name, arch = split_arch(path.name)
+    family = _text(record, "family") or family_of(path.name).slug
+    if not is_build(path, kind_of(family)):
+        return None
     try:
         tool = read_tool(path)
     except IntegrityError:
@@ -91,7 +107,7 @@ def read_build(path: Path) -> InstalledBuild | None:
     size = record.get("size_bytes")
     return InstalledBuild(
         version=path.name,
-        family=_text(record, "family") or family_of(path.name).slug,
+        family=family,
         path=path,
         source="integ",
         require_tool_appid=tool.require_tool_appid if tool is not None else None,
@@ -148,21 +164,19 @@ def _steam_order(build: InstalledBuild) -> tuple[object, ...]:
     return not experimental, int(major), int(minor), natural_order(build.version)
 
 
-def check_build(path: Path, *, arch: str | None = None) -> None:
+def check_build(path: Path, *, arch: str | None = None, kind: Kind = "proton") -> None:
     """
     Raises:
-        IntegrityError: The folder *path* is no whole Proton build, or one for another machine than *arch*.
+        IntegrityError: The folder *path* is no whole build of that kind, or one for another machine than *arch*.
     """
-    missing = [name for name in ("toolmanifest.vdf", "version") if not (path / name).is_file()]
-    if not is_executable(path / "proton"):
-        missing.insert(0, "an executable proton")
-    if not any((path / name).exists() for name in ("files", "dist", "proton_dist.tar")):
-        missing.append("files")
+    missing = missing_parts(path, kind)
     if missing:
-        raise IntegrityError(f"the archive is no Proton build: it lacks {', '.join(missing)}")
-    read_tool(path)  # its manifest has to make sense
+        name = "Proton build" if kind == "proton" else "build of Wine"
+        raise IntegrityError(f"the archive is no {name}: it lacks {', '.join(missing)}")
+    if kind == "proton":
+        read_tool(path)  # its manifest has to make sense
     wanted = machine_of(arch or this_arch())
-    for machine in _machines(path):
+    for machine in machines(path, kind):
         if machine != wanted:
             raise IntegrityError(f"the build is for {machine}, not for {wanted}")
 
@@ -175,23 +189,6 @@ def size_of(folder: Path) -> int:
             with suppress(OSError):
                 total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 - thousands of them
     return total
-
-
-def _machines(path: Path) -> Iterator[str]:
-    """What machine each of the build's main programs is for; scripts say nothing."""
-    for below in ("files/bin", "dist/bin", "files/bin-arm64"):
-        for name in ("wine", "wine64", "wineserver", "wine-preloader", "wine64-preloader"):
-            program = path / below / name
-            try:
-                if not program.resolve().is_relative_to(path.resolve()):
-                    continue
-                with program.open("rb") as file:
-                    header = file.read(20)
-            except (OSError, RuntimeError):
-                continue
-            if header.startswith(b"\x7fELF") and len(header) == 20:
-                number = int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")
-                yield _MACHINES.get(number, f"another machine (ELF {number})")
 
 
 def _text(record: dict[str, object], key: str) -> str:

@@ -21,7 +21,7 @@ from integ_server.contract.checksums import Checksum
 from integ_server.contract.errors import IntegError
 from integ_server.contract.proton import ProtonVersionInfo
 from integ_server.releases.families import Family, archive_stem, is_safe_name
-from integ_server.releases.feed import Archive, Feed, Release
+from integ_server.releases.feed import Archive, Feed
 
 _DIGESTS = {"sha512": 128, "sha256": 64}
 
@@ -37,6 +37,9 @@ class Catalogue(Feed):
         found = [_archive(each) for each in self.versions if each.family == family.slug and each.arch == arch and _is_plain(each)]
         return {archive.tag: archive for archive in sorted(found, key=lambda each: family.order(each.tag), reverse=True)}
 
+    def tags(self, family: Family, *, usable: bool = False) -> list[str]:
+        return list(dict.fromkeys(each.tag for each in self.versions if each.family == family.slug and _is_plain(each)))
+
     def copy_of(self, archive: Archive) -> str | None:
         """The version whose copy the backend has, when it is one of *archive*."""
         here = (each for each in self.versions if each.mirror_state == "ready" and each.identity == archive.identity)
@@ -49,8 +52,7 @@ async def read_catalogue(api: ApiClient, family: Family) -> Catalogue | None:
         versions = await api.proton_versions(family.slug)
     except IntegError:
         return None
-    tags = dict.fromkeys(each.tag for each in versions if _is_plain(each))
-    return Catalogue(tuple(Release(tag_name=tag) for tag in tags), versions=tuple(versions)) if versions else None
+    return Catalogue((), versions=tuple(versions)) if versions else None
 
 
 def copier(api: ApiClient, version: str, report: Report, bytes_per_s: int | None) -> Callable[[Source, Path], Awaitable[int]]:

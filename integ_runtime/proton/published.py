@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integ_runtime.progress import Progress, Report, unheard
+from integ_runtime.proton.installed import read_build
 from integ_runtime.proton.processor import can_run
 from integ_runtime.settings import RuntimeSettings
 from integ_server.contract.errors import BuildNotFoundError, IntegError, IntegrityError, UsageError
@@ -72,8 +73,10 @@ class PublishedBuilds:
                 return found
             if feed.notice:
                 break
-        named = wanted.choose(release.tag_name for release in feed.releases)
+        named = wanted.choose(feed.tags(wanted.family))
         look = "integ proton available" if wanted.family.slug == "ge" else f"integ proton available --family {wanted.family.slug}"
+        if wanted.variant:
+            look += f" --variant {wanted.variant}"
         if named is not None:
             raise BuildNotFoundError(f"{named} has no build for {wanted.arch or this_arch()}", hint=look)
         raise BuildNotFoundError(f"no published Proton version is called {typed.strip()}", hint=f"{look} --refresh")
@@ -87,7 +90,7 @@ class PublishedBuilds:
         self.remarks = [feed.notice] if feed.notice else []
         archives = feed.archives(wanted.family, wanted.arch or this_arch())
         tag = wanted.choose(archives)
-        newest = wanted.choose(release.tag_name for release in feed.releases if not release.draft and not release.prerelease)
+        newest = wanted.choose(feed.tags(wanted.family, usable=True))
         if tag is not None and newest is not None and newest != tag:
             self.remarks.append(f"{newest} has no build for this machine yet; {tag} is taken")
         for remark in self.remarks:
@@ -117,7 +120,7 @@ class PublishedBuilds:
         from integ_runtime.proton.install import Order, install
 
         checksum = None
-        if not await asyncio.to_thread((tools / version_name(archive.tag, archive.arch) / "proton").is_file):
+        if await asyncio.to_thread(read_build, tools / version_name(archive.tag, archive.arch)) is None:
             checksum = await self._releases().checksum(archive)
             if checksum is None and not options.unverified:
                 raise IntegrityError(

@@ -82,14 +82,24 @@ class ProtonStore:
         """Integ's own builds, newest first, and then Steam's."""
         return await late_loop.in_thread(self._installed)
 
-    async def available(self, *, family: str = "ge", limit: int = 30, refresh: bool = False) -> list[PublishedBuild]:
-        """The published builds for this machine, newest first; `notice` says when an old list had to do."""
+    async def available(self, *, family: str = "ge", variant: str = "", limit: int = 30, refresh: bool = False) -> list[PublishedBuild]:
+        """
+        The published builds for this machine, newest first, of the family's *variant* where it has several; `notice` says when an old list
+        had to do.
+
+        Raises:
+            UsageError: The family has no such variant.
+        """
         kind = get_family(family)
+        if variant and variant not in kind.variants:
+            there = f"{kind.title} has: {', '.join(kind.variants)}" if kind.variants else f"{kind.title} has none"
+            raise UsageError(f"there is no variant {variant!r}; {there}", hint=f"integ proton available --family {kind.slug}")
         feed = await self.published.feed(kind, refresh=refresh)
         here = {build.version for build in await late_loop.in_thread(own_builds, self._tools)}
+        fitting = [each for each in feed.archives(kind, this_arch()).items() if kind.variant_of(each[0]) == variant]
         return [
             PublishedBuild(tag, kind.slug, archive.published_at, archive.size_bytes, tag in here)
-            for tag, archive in list(feed.archives(kind, this_arch()).items())[: max(0, limit)]
+            for tag, archive in fitting[: max(0, limit)]
         ]
 
     async def install(
@@ -133,12 +143,13 @@ class ProtonStore:
 
         Raises:
             NotFoundError: There is no Steam here.
-            UsageError: *steam* is none of those that are.
+            UsageError: *steam* is none of those that are, or Steam could not start such a build.
         """
-        from integ_runtime.proton.in_steam import SteamInstall, find_there, names_of
+        from integ_runtime.proton.in_steam import SteamInstall, check_kind, find_there, names_of
         from integ_runtime.proton.install import InstallOutcome
 
         wanted = parse_version(version, family=family)
+        check_kind(wanted, version)
         roots, tools = await late_loop.in_thread(lambda: (self._steam.roots(), self._steam.tools()))
         root = get_root(roots, steam)
         several = steam is None and len(roots) > 1
@@ -179,12 +190,14 @@ class ProtonStore:
     async def default(self) -> InstalledBuild | None:
         """
         The build for games with no choice of their own: as this machine is set, else as the player wishes for all devices, else the
-        newest of Integ's, else one of Steam's. None: there is none, or the one that was chosen is not installed.
+        newest of Integ's, else one of Steam's; plain Wine only where there is no Proton. None: there is none, or the one that was chosen
+        is not installed.
         """
         chosen = await self._choices.default()
         if chosen:
             return await self.find(chosen)
-        return next((build for build in await self.installed() if build.runs_here), None)
+        usable = [build for build in await self.installed() if build.runs_here]
+        return min(usable, key=lambda build: build.kind != "proton", default=None)
 
     async def default_here(self) -> InstalledBuild | None:
         """The one build that this machine's settings name as the default; None when they name none, or rather "the newest"."""
@@ -364,7 +377,8 @@ class ProtonStore:
 
 def _not_installed(version: str) -> BuildNotFoundError:
     try:
-        parse_version(version)
+        wanted = parse_version(version)
     except BuildNotFoundError:  # a name of Steam's own, or of nobody's
         return BuildNotFoundError(f"Proton {version} is not installed", hint="install it in Steam, or see integ proton available")
-    return BuildNotFoundError(f"Proton {version} is not installed", hint=f"integ install-proton {version}")
+    name = version if wanted.family.kind == "wine" else f"Proton {version}"
+    return BuildNotFoundError(f"{name} is not installed", hint=f"integ install-proton {version}")

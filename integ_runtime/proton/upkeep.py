@@ -26,7 +26,7 @@ _MOVE = ".integ-update.json"
 
 @dataclass(slots=True)
 class Update:
-    """What became of one line of builds: those of one family for one kind of machine."""
+    """What became of one line of builds: those of one family and variant for one kind of machine."""
 
     family: str
     arch: str
@@ -145,7 +145,7 @@ class Upkeep:
         else:
             begin, arch = (wanted.newest_of or "").casefold(), wanted.arch or this_arch()
             mine = (each for line in lines for each in line.here if _arch_of(each) == arch)
-            here = [each for each in mine if each.tag.casefold().startswith(begin)]
+            here = [each for each in mine if each.tag.casefold().startswith(begin) and _variant_of(each) == wanted.variant]
             if here:
                 return _Line(wanted, here)
         raise BuildNotFoundError(f"Proton {name} is not installed", hint=f"integ install-proton {name}")
@@ -199,12 +199,17 @@ class Upkeep:
 
 
 def _lines(own: Sequence[InstalledBuild]) -> Iterable[_Line]:
-    """One for each family and kind of machine among *own*, which is in order."""
-    lines: dict[tuple[str, str], list[InstalledBuild]] = {}
+    """One for each family, variant and kind of machine among *own*, which is in order."""
+    lines: dict[tuple[str, str, str], list[InstalledBuild]] = {}
     for build in own:
-        lines.setdefault((build.family, _arch_of(build)), []).append(build)
-    for (family, arch), here in lines.items():
-        yield _Line(replace(parse_version("latest", family=family), arch=arch), here)
+        lines.setdefault((build.family, _variant_of(build), _arch_of(build)), []).append(build)
+    for (family, variant, arch), here in lines.items():
+        newest = parse_version(variant or "latest", family=family)
+        yield _Line(replace(newest, arch=arch), here)
+
+
+def _variant_of(build: InstalledBuild) -> str:
+    return FAMILIES[build.family].variant_of(build.tag)
 
 
 def _arch_of(build: InstalledBuild) -> str:

@@ -17,7 +17,7 @@ class ProtonVersionInfo(Wire):
     """Unique in the catalogue; also the address of the archive."""
     family: str
     tag: str
-    """The release's name at its publisher."""
+    """The release's name, as its publisher has it; where that is another family's too, or of several builds, with what sets it apart."""
     arch: str
     """`x86_64` or `aarch64`; `x86_64_v3` and the like for newer processors alone."""
     published_at: datetime
@@ -40,7 +40,7 @@ class ProtonRequest(Wire):
     """Body of `POST /proton/install`."""
 
     version: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")
-    """A version of the catalogue, or a name that players type: `latest`, `ge-8.26`, `umu`, `ge-11.6@aarch64`."""
+    """A version of the catalogue, or a name that players type: `latest`, `ge-8.26`, `umu`, `ge-11.6@aarch64`, `wine-11.7`."""
     family: str | None = Field(default=None, max_length=40)
     """As the name says when it is not given; `latest` is then the newest GE-Proton."""
 

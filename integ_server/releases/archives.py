@@ -66,8 +66,11 @@ def archive_stem(asset: str) -> str | None:
     return asset[: found.start()] if found and is_safe_name(asset) else None
 
 
-def choose_archive(names: Iterable[str], family: Family, arch: str) -> str | None:
-    """Which of a release's files is the build for *arch*; None when there is none. Never just "the first archive"."""
+def choose_archive(names: Iterable[str], family: Family, arch: str, tag: str = "") -> str | None:
+    """Which of a release's files is the build *tag* for *arch*; None when there is none. Never just "the first archive"."""
+    if family.stem_of is not None:
+        wanted = family.stem_of(tag, arch)
+        return next((name for name in names if wanted is not None and archive_stem(name) == wanted), None)
     exact, plain = [], []
     prefixes = tuple(prefix.casefold() for prefix in family.asset_prefixes)
     for name in names:
@@ -82,6 +85,10 @@ def choose_archive(names: Iterable[str], family: Family, arch: str) -> str | Non
     if exact:
         return exact[0]
     return plain[0] if plain and arch == X86 else None
+
+
+SUM_LISTS = ("sha512sums.txt", "sha256sums.txt", "SHA256SUMS")
+"""Files with the checksums of all archives of a release; the feed's own word on one comes before them."""
 
 
 def checksum_names(archive: str) -> tuple[str, ...]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
+Kind = Literal["proton", "wine"]
+"""How a build is called: by its `proton` script, or as plain Wine, by its `bin/wine`; Steam and umu can start the first kind alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,14 @@ class Family:
     """Whether a tag is an ordinary version, so that it may be taken as the newest."""
     order: Callable[[str], tuple[object, ...]]
     """The key that sorts tags from old to new."""
+    kind: Kind = "proton"
+    names_of: Callable[[str], tuple[str, ...]] = lambda tag: (tag,)
+    """The builds of the release that its publisher tagged so, by the names that stand for tags here; they are unique among all families."""
+    stem_of: Callable[[str, str], str | None] | None = None
+    """What the archive of a tag for an architecture is called without its ending; None where its words have to tell."""
+    variant_of: Callable[[str], str] = lambda tag: ""
+    """Which of `variants` a tag is of; empty for the build that is meant when none is named."""
+    variants: tuple[str, ...] = ()
 
     def owns(self, tag: str) -> bool:
         """Whether *tag* is a name of this family, so that no version of another one can be taken for it."""
@@ -41,6 +52,8 @@ class Wanted:
     """Empty for the newest of all; None when only `tags` will do."""
     arch: str | None = None
     """Another machine's builds, or ones for a newer processor, when asked for."""
+    variant: str = ""
+    """Of the newest: which of the family's variants, when asked for."""
 
     def choose(self, published: Iterable[str]) -> str | None:
         """The tag among *published* that is meant; None when there is none."""
@@ -51,8 +64,12 @@ class Wanted:
         if self.newest_of is None:
             return None
         begin = self.newest_of.casefold()
-        fitting = [tag for tag in known.values() if tag.casefold().startswith(begin) and self.family.is_regular(tag)]
+        fitting = [tag for tag in known.values() if tag.casefold().startswith(begin) and self.fits(tag)]
         return max(fitting, key=self.family.order, default=None)
+
+    def fits(self, tag: str) -> bool:
+        """Whether *tag* may be taken as the newest of what is asked for."""
+        return self.family.is_regular(tag) and self.family.variant_of(tag) == self.variant
 
 
 def natural_order(text: str) -> tuple[object, ...]:

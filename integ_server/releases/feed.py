@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ from integ_server.contract.errors import (
     ProviderUnavailableError,
     RateLimitedError,
 )
-from integ_server.releases.families import Family, checksum_names, choose_archive, is_safe_name
+from integ_server.releases.families import SUM_LISTS, Family, checksum_names, choose_archive, is_safe_name
 
 _MAX_PAGES = 12
 _MAX_BYTES = 24 << 20
@@ -92,8 +92,13 @@ class Feed:
 
     def archives(self, family: Family, arch: str) -> dict[str, Archive]:
         """The builds for *arch* by tag, newest first; releases without a usable file are left out."""
-        found = [archive for release in self.releases if (archive := find_archive(release, family, arch)) is not None]
+        found = [archive for release in self.releases for archive in find_archives(release, family, arch)]
         return {archive.tag: archive for archive in sorted(found, key=lambda each: family.order(each.tag), reverse=True)}
+
+    def tags(self, family: Family, *, usable: bool = False) -> list[str]:
+        """What is told of by name, also what has no file yet; *usable* leaves out what its publisher does not offer to everybody."""
+        told = (each for each in self.releases if not usable or not (each.draft or each.prerelease))
+        return [name for release in told for name in family.names_of(release.tag_name)]
 
 
 async def read_pages(http: httpx.AsyncClient, family: Family, token: str, before: Mapping[str, FeedPage]) -> list[FeedPage]:
@@ -151,29 +156,30 @@ def feed_of(pages: Iterable[FeedPage]) -> Feed:
     return Feed(tuple(seen.values()))
 
 
-def find_archive(release: Release, family: Family, arch: str) -> Archive | None:
-    """The build for *arch* in *release*; None when it has none that can be downloaded."""
-    if release.draft or release.prerelease or not is_safe_name(release.tag_name) or not family.owns(release.tag_name):
-        return None
+def find_archives(release: Release, family: Family, arch: str) -> Iterator[Archive]:
+    """The builds for *arch* in *release* that can be downloaded."""
+    if release.draft or release.prerelease or not is_safe_name(release.tag_name):
+        return
     here = {asset.name: asset for asset in release.assets if asset.state == "uploaded" and _is_https(asset.browser_download_url)}
-    name = choose_archive(here, family, arch)
-    if name is None or here[name].size <= 0:
-        return None
-    asset = here[name]
-    sums = next((here[each] for each in checksum_names(name) if each in here), None)
-    digest = _DIGEST.fullmatch(asset.digest or "")
-    return Archive(
-        family=family.slug,
-        tag=release.tag_name,
-        arch=arch,
-        name=name,
-        url=asset.browser_download_url,
-        size_bytes=asset.size,
-        identity=f"{family.repository}/{asset.id}/{asset.updated_at or ''}/{name}",
-        published_at=release.published_at,
-        checksum_url=sums.browser_download_url if sums else None,
-        digest=Checksum("sha256", digest[1].lower()) if digest else None,
-    )
+    for tag in family.names_of(release.tag_name):
+        name = choose_archive(here, family, arch, tag) if is_safe_name(tag) and family.owns(tag) else None
+        if name is not None and here[name].size > 0:
+            asset = here[name]
+            digest = _DIGEST.fullmatch(asset.digest or "")
+            lists = () if digest else SUM_LISTS
+            sums = next((here[each] for each in (*checksum_names(name), *lists) if each in here), None)
+            yield Archive(
+                family=family.slug,
+                tag=tag,
+                arch=arch,
+                name=name,
+                url=asset.browser_download_url,
+                size_bytes=asset.size,
+                identity=f"{family.repository}/{asset.id}/{asset.updated_at or ''}/{name}",
+                published_at=release.published_at,
+                checksum_url=sums.browser_download_url if sums else None,
+                digest=Checksum("sha256", digest[1].lower()) if digest else None,
+            )
 
 
 def parse_checksum(content: bytes, name: str) -> Checksum:

@@ -2,7 +2,7 @@
 GE-Proton, by GloriousEggroll.
 
 Two schemes of naming: `7.3-GE-1` up to February 2022, `GE-Proton8-26` since. Its archived Wine builds have the same tags in a repository of
-their own, which is not read.
+their own; see `wine_ge.py`.
 """
 
 from __future__ import annotations

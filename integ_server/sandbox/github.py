@@ -237,7 +237,7 @@ def _checksum_text(state: SandboxState, held: ArchiveName) -> bytes:
     if state.faults.active("feed.checksum_garbage"):
         return b"<html><body>Not what you are looking for</body></html>\n"
     digest = hashlib.sha512(b"another file").hexdigest() if state.faults.active("feed.wrong_checksum") else sha512(held)
-    return f"{digest}  {held.top}.tar.{held.packing}\n".encode()
+    return f"{digest}  {held.stem or held.top}.tar.{held.packing}\n".encode()
 
 
 # --- github.com and the asset host ---------------------------------------------------------------------------------

@@ -16,8 +16,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from integ_server.sandbox.proton_tree import Member, own_members, shared_members
+from integ_server.sandbox.wine_tree import wine_members
 
 _BLOCK = 512
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -42,9 +44,12 @@ class ArchiveName:
     made_at: int
     packing: str = "gz"
     variant: str = ""
+    kind: Literal["proton", "wine"] = "proton"
+    stem: str = ""
+    """The file's own name without its ending, where that is not the top folder's."""
 
 
-@lru_cache(maxsize=48)
+@lru_cache(maxsize=128)
 def archive(name: ArchiveName) -> bytes:
     """The archive's bytes; kept for as long as this process lives, up to a few dozen."""
     if name.variant == "zstd_inside":
@@ -80,10 +85,11 @@ def _gzip_size(variant: str) -> int:
 def _members(name: ArchiveName) -> Iterator[tuple[str, Member]]:
     """Each member with its whole name in the archive, the odd one of a hostile variant among them."""
     top = f"Other-{name.top}" if name.variant == "wrong_top" else name.top
-    left_out = {"no_manifest": "toolmanifest.vdf", "no_proton": "proton"}.get(name.variant)
+    left_out = {"no_manifest": {"toolmanifest.vdf", "bin/wineserver"}, "no_proton": {"proton", "bin/wine"}}.get(name.variant, set())
     yield f"{top}/", Member("", "folder", mode=0o755)
-    for member in (*shared_members(), *own_members(name.build, name.made_at)):
-        if member.name != left_out:
+    is_wine = name.kind == "wine"
+    for member in wine_members(name.top) if is_wine else (*shared_members(), *own_members(name.build, name.made_at)):
+        if member.name not in left_out:
             yield f"{top}/{member.name}", member
     evil = b"written by an archive that had no business here\n"
     if name.variant == "hostile_dotdot":

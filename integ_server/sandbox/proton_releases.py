@@ -1,4 +1,4 @@
-"""The releases that the sandbox's GitHub publishes: 130 of GE-Proton over all its eras of naming, a few of other families."""
+"""The releases of the sandbox's GitHub: 130 of GE-Proton over all its eras of naming, a few of other families, plain Wine too."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ def repositories() -> dict[str, Repository]:
         Repository(110_000_001, "GloriousEggroll", "proton-ge-custom", _ge()),
         Repository(110_000_002, "Open-Wine-Components", "umu-proton", _umu()),
         Repository(110_000_003, "CachyOS", "proton-cachyos", _cachyos()),
+        Repository(110_000_004, "GloriousEggroll", "wine-ge-custom", _wine_ge()),
+        Repository(110_000_005, "Kron4ek", "Wine-Builds", _kron4ek()),
     )
     return {f"{one.owner}/{one.name}".lower(): one for one in found}
 
@@ -110,14 +112,51 @@ def _cachyos() -> tuple[Release, ...]:
     return tuple(reversed(made))
 
 
+def _wine_ge() -> tuple[Release, ...]:
+    """Archived years ago, before there were digests; some of its tags are GE-Proton's too, for another thing."""
+    tags = ("6.21-GE-1", "GE-Proton7-43", "GE-Proton8-25", "GE-Proton8-26", "GE-Proton8-27-LoL")
+    made = []
+    for at, tag, day in _dated(tags):
+        day -= 900 * 86_400
+        top = f"lutris-{tag}-x86_64" if tag.startswith("GE-") else f"lutris-ge-{tag.replace('-GE', '')}-x86_64"
+        assets = _assets(94_000_000 + at, (f"wine-{top}",), tag, day, packing="xz", wine_top=top)
+        made.append(Release(94_000_000 + at, tag, day, assets))
+    return tuple(reversed(made))
+
+
+def _kron4ek() -> tuple[Release, ...]:
+    """Several builds of each release, and no file with a checksum: the feed's digest is all there is, and old ones have not even that."""
+    made = []
+    for at, tag, day in _dated(("10.0-rc2", "10.0", "proton-10.0-4", "11.6", "11.7")):
+        patches = ("",) if tag.startswith("proton-") else ("", "-staging", "-staging-tkg")
+        stems = [f"wine-{tag}{each}-{machine}" for each in patches for machine in ("amd64", "amd64-wow64")]
+        assets = _assets(95_000_000 + at, (*stems, f"wine-{tag}-x86"), tag, day, packing="xz", wine_top="", checksums=False)
+        made.append(Release(95_000_000 + at, tag, day, assets))
+    return tuple(reversed(made))
+
+
 def _dated(tags: tuple[str, ...]) -> list[tuple[int, str, int]]:
     return [(at, tag, _NEWEST_AT - 20 * 86_400 * (len(tags) - at)) for at, tag in enumerate(tags)]
 
 
-def _assets(release_id: int, stems: tuple[str, ...], tag: str, made_at: int, *, packing: str = "gz") -> tuple[Asset, ...]:
+def _assets(
+    release_id: int,
+    stems: tuple[str, ...],
+    tag: str,
+    made_at: int,
+    *,
+    packing: str = "gz",
+    wine_top: str | None = None,
+    checksums: bool = True,
+) -> tuple[Asset, ...]:
+    """*wine_top* is given for plain Wine: its top folder, empty for one that is called like its archive."""
     named = []
     for stem in stems:
-        archive = ArchiveName(tag if stem == tag or tag.startswith("GE-") else stem, stem, made_at, packing)
-        named += [(f"{stem}.sha512sum", archive, True), (f"{stem}.tar.{packing}", archive, False)]
+        if wine_top is not None:
+            archive = ArchiveName(tag, wine_top or stem, made_at, packing, kind="wine", stem=stem)
+        else:
+            archive = ArchiveName(tag if stem == tag or tag.startswith("GE-") else stem, stem, made_at, packing)
+        named += [(f"{stem}.sha512sum", archive, True)] if checksums else []
+        named += [(f"{stem}.tar.{packing}", archive, False)]
     named.sort(key=lambda entry: entry[0])
     return tuple(Asset(10 * release_id + at, name, archive, is_checksum) for at, (name, archive, is_checksum) in enumerate(named))

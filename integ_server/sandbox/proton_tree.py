@@ -85,7 +85,7 @@ if __name__ == "__main__":
     main()
 '''
 
-_STUB = """#!/bin/sh
+STUB = """#!/bin/sh
 # The sandbox's build holds no Wine of its own: this hands over to the machine's.
 name=$(basename "$0")
 for found in "$(command -v "$name")" "/usr/games/$name" /usr/lib/*/wine/"$name" "/usr/lib/wine/$name" "/opt/wine-stable/bin/$name"; do
@@ -95,7 +95,7 @@ for found in "$(command -v "$name")" "/usr/games/$name" /usr/lib/*/wine/"$name" 
   esac
 done
 [ "$name" = wineserver ] && exit 0
-echo "$name: there is no Wine on this machine, and the sandbox's Proton brings none" >&2
+echo "$name: there is no Wine on this machine, and the sandbox's builds bring none" >&2
 exit 1
 """
 
@@ -154,7 +154,7 @@ def shared_members() -> tuple[Member, ...]:
         Member("protonfixes/__init__.py", body=b""),
         Member("files", "folder", mode=0o755),
         Member("files/bin", "folder", mode=0o755),
-        *(Member(f"files/bin/{name}", body=_STUB.encode(), mode=0o755) for name in ("wine", "wineserver")),
+        *(Member(f"files/bin/{name}", body=STUB.encode(), mode=0o755) for name in ("wine", "wineserver")),
         Member("files/bin/wine64", "symlink", target="wine", mode=0o777),
         Member("files/lib", "folder", mode=0o755),
         Member("files/lib/x86_64-linux-gnu", "folder", mode=0o755),

@@ -20,8 +20,14 @@ from integ_tui.wording import ago, clean, counted, fit, fit_right, moment, size
 if TYPE_CHECKING:
     from integ_tui.parts import InstallOutcome, Proton
 
-FAMILIES = ("ge", "umu", "cachyos")
-FAMILY_NAMES = {"ge": "GE-Proton", "umu": "UMU-Proton", "cachyos": "Proton-CachyOS"}
+FAMILY_NAMES = {
+    "ge": "GE-Proton",
+    "umu": "UMU-Proton",
+    "cachyos": "Proton-CachyOS",
+    "wine-ge": "Wine-GE, plain Wine",
+    "kron4ek": "Kron4ek Wine, plain Wine",
+}
+FAMILIES = tuple(FAMILY_NAMES)
 READING = "Reading…"
 NONE_INSTALLED = "No Proton version is installed.\n\n2  shows what can be"
 
@@ -66,7 +72,7 @@ class ProtonScreen(IntegScreen[None]):
         Binding("i", "install", "Install", id="proton.install", tooltip="Download and install this version"),
         Binding("d", "use", "Default", id="proton.default", tooltip="Use this version for games without a choice of their own"),
         Binding("x,delete", "remove", "Remove", id="proton.remove", tooltip="Remove this version from the disk"),
-        Binding("f", "family", "Family", id="proton.family", tooltip="Show another family: GE-Proton, UMU-Proton, Proton-CachyOS"),
+        Binding("f", "family", "Family", id="proton.family", tooltip="Show another family: GE, UMU, CachyOS, plain Wine"),
         Binding("r", "read(True)", "Refresh", id="proton.refresh", tooltip="Ask again what has been published"),
         Binding("right,l,right_square_bracket", "tab(1)", "Next tab", show=False, id="proton.next_tab", tooltip="The next tab"),
         Binding("left,h,left_square_bracket", "tab(-1)", "Last tab", show=False, id="proton.previous_tab", tooltip="The tab before"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from integ_server.releases.families import X86, this_arch
 from tests.cli.conftest import Answer, Integ
 from tests.cli.terminal import on_a_terminal
 from tests.conftest_backends import BackendKind
@@ -24,6 +25,43 @@ def test_the_name_alone_says_whose_build_is_meant(integ: Integ, sandbox: Running
     wrong = integ("install-proton", "umu-9.0-3.2", "--family", "ge", "--json")
     assert wrong.code == 3
     valid(wrong)
+
+
+@pytest.mark.skipif(this_arch() != X86, reason="these builds are for PCs")
+def test_plain_wine_is_installed_and_planned_like_any_version_and_kept_out_of_steam(
+    integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid, home: Path
+) -> None:
+    listed = valid(integ("proton", "available", "--family", "kron4ek", "--variant", "staging", "--limit", "1", "--json"))
+    assert [each["version"] for each in listed["items"]] == ["wine-11.7-staging"]
+    wrong = integ("proton", "available", "--variant", "staging", "--json")
+    assert (wrong.code, wrong.json["error"]) == (2, "UsageError")
+    valid(wrong)
+    SteamHome(home / ".local/share/Steam")
+    refused = integ("install-proton", "kron4ek-11.7", "--to", "steam")
+    assert refused.code == 2
+    assert refused.err.startswith("error: Kron4ek Wine is plain Wine, which Steam can't run")
+    assert "hint: integ install-proton kron4ek-11.7, for games that Integ starts" in refused.err
+
+    done = valid(integ("install-proton", "kron4ek-11.7", "--json"))
+    assert (done["version"], done["family"]) == ("wine-11.7", "kron4ek")
+    game = home / "Tea" / "tea.exe"
+    game.parent.mkdir()
+    game.write_text("MZ")
+    key = valid(integ("import", "Tea", "--path", str(game.parent), "--exe", "tea.exe", "--json"))["key"]
+    valid(integ("proton", "use", "wine-11.7", "--game", key, "--json"))
+    plan = valid(integ("launch", key, "--dry-run", "--json"))
+    assert plan["argv"] == [f"{done['path']}/bin/wine", str(game)]
+    assert (plan["runner"], plan["proton"]) == ("wine", "wine-11.7")
+    assert plan["env"]["WINEPREFIX"] == f"{plan['prefix']}/pfx"
+    (item,) = [each for each in valid(integ("proton", "list", "--json"))["items"] if each["family"] == "kron4ek"]
+    assert item["used_by"] == [key]
+    assert valid(integ("proton", "verify", "wine-11.7", "--json"))["changed"] == []
+    kept = integ("proton", "remove", "wine-11.7", "--yes", "--json")
+    assert kept.code == 10
+    assert integ("proton", "use", "--off", "--game", key).code == 0
+    valid(integ("proton", "remove", "wine-11.7", "--yes", "--json"))
+    gone = integ("launch", key, "--proton", "wine-11.7")
+    assert gone.err.startswith("error: wine-11.7 is not installed\nhint: integ install-proton wine-11.7")
 
 
 def test_an_old_list_is_shown_with_a_word_about_it(integ: Integ, sandbox: RunningSandbox, backend_kind: BackendKind, valid: Valid) -> None:

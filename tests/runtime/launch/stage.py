@@ -115,6 +115,14 @@ def make_proton(folder: Path, *, version: str = "GE-Proton9-27", needs: str | No
     return InstalledBuild(version, "ge", folder, "integ", needs)
 
 
+def make_wine(folder: Path, *, version: str = "wine-11.7", family: str = "kron4ek", script: str = RECORDER) -> InstalledBuild:
+    """A folder with the shape of a build of plain Wine, around *script*; its wineserver does nothing."""
+    write_program(folder / "bin" / "wine", script)
+    write_program(folder / "bin" / "wineserver", "#!/bin/sh\n")
+    (folder / "lib" / "wine").mkdir(parents=True)
+    return InstalledBuild(version, family, folder, "integ")
+
+
 async def until(condition: Callable[[], Any], *, within_s: float = 20.0) -> Any:
     """What *condition* answers once that is true; processes tell nobody what they do, so it is asked again and again."""
     end = time.monotonic() + within_s

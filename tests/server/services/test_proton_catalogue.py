@@ -69,14 +69,20 @@ async def test_the_feed_becomes_a_catalogue_in_pages(player: Player) -> None:
     cachyos = {(each.tag, each.arch): each.archive_name for each in await _all(player, family="cachyos")}
     assert cachyos["cachyos-10.0-20250807-slr", "x86_64_v3"] == "proton-cachyos-10.0-20250807-slr-x86_64_v3.tar.xz"
     assert cachyos["cachyos-9.0-20250126-slr", "x86_64"] == "proton-cachyos-9.0-20250126-slr.tar.gz"
-    assert {each.family for each in found} == {"ge", "umu", "cachyos"}
+    assert {each.family for each in found} == set(FAMILIES)
+    wine = {each.version: each for each in await _all(player, family="kron4ek")}
+    assert wine["wine-11.7-staging-wow64"].archive_name == "wine-11.7-staging-amd64-wow64.tar.xz"
+    assert (wine["wine-11.7"].digest_url, (wine["wine-11.7"].digest or "")[:7]) == (None, "sha256:")
+    same = {each.version: each for each in found if each.version.endswith("GE-Proton8-26")}
+    assert {version: each.family for version, each in same.items()} == {"GE-Proton8-26": "ge", "Wine-GE-Proton8-26": "wine-ge"}
 
 
 async def test_what_did_not_change_is_asked_for_with_its_etag(player: Player, sandbox: RunningSandbox) -> None:
     await _read(player)
     before = await _all(player)
     await _read(player)
-    assert _asked(sandbox) == [False] * 4 + [True] * 4
+    pages = len(FAMILIES) + 1  # GE-Proton's are two
+    assert _asked(sandbox) == [False] * pages + [True] * pages
     assert await _all(player) == before
 
 
@@ -136,7 +142,7 @@ async def test_a_family_whose_feed_fails_does_not_keep_the_others_from_being_rea
     monkeypatch.setitem(FAMILIES, "ge", gone)
     with pytest.raises(ProviderError, match="404"):
         await _read(player)
-    assert {each.family for each in await _all(player)} == {"umu", "cachyos"}
+    assert {each.family for each in await _all(player)} == set(FAMILIES) - {"ge"}
 
 
 async def test_the_token_goes_to_github_alone(open_player: OpenPlayer, sandbox: RunningSandbox) -> None:

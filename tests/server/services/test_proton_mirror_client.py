@@ -68,7 +68,15 @@ async def test_the_catalogue_and_the_archive_come_from_the_backend(store: Proton
     assert list(sandbox.requests) == [], "the publisher was asked nothing at all"
 
 
-@pytest.mark.parametrize(("typed", "version"), [("umu", "UMU-Proton-9.0-4e"), ("cachyos", "cachyos-10.0-20250807-slr")])
+@pytest.mark.parametrize(
+    ("typed", "version"),
+    [
+        ("umu", "UMU-Proton-9.0-4e"),
+        ("cachyos", "cachyos-10.0-20250807-slr"),
+        ("wine-ge", "Wine-GE-Proton8-26"),
+        ("kron4ek", "wine-11.7"),
+    ],
+)
 async def test_builds_of_every_family_are_found_in_the_backends_catalogue(
     store: ProtonStore, sandbox: RunningSandbox, typed: str, version: str
 ) -> None:
