@@ -31,10 +31,8 @@ MOST_ATTEMPTS = 20
 CALM_ATTEMPTS = 3
 """A job whose worker died is begun again at once so often; from then on with growing pauses, for it may be what kills them."""
 LONGEST_CALM_S = 300
-_LOOKED_AT = 1_000
-"""Of the line's beginning: however long it is, a look costs the same."""
-_GLANCED_AT = 100
-"""Before that: mostly it is enough."""
+_LOOKED_AT = (100, 500, 1_000)
+"""Of the line's beginning: mostly as many as are wanted are enough, and however long it is, a look costs no more than the last."""
 _RELEASED_AT_ONCE = 200
 _BEGUN: dict[str, Any] = {"state": "running", "stage": "", "done": 0, "total": None}
 _OTHER_WAYS = ("enable_bitmapscan", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
@@ -70,7 +68,8 @@ async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> 
 async def _look(session: AsyncSession, queues: frozenset[Queue], now: datetime, most: int) -> Sequence[Any]:
     """The next jobs and whose they are: mostly at the very beginning of the line; what many wait behind is looked past."""
     found: Sequence[Any] = ()
-    for looked_at in (_GLANCED_AT, _LOOKED_AT):
+    first = next((each for each in _LOOKED_AT if most <= each), _LOOKED_AT[-1])
+    for looked_at in dict.fromkeys((first, _LOOKED_AT[-1])):
         if len(found) < most:
             found = (await session.execute(_next(queues, looked_at), {"now": now, "most": most})).all()
     return found

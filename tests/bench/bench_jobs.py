@@ -157,7 +157,7 @@ class Bench:
             await session.execute(delete(jobs))
             await session.execute(delete(users))
             made = {"revision": 1, "first_revision": 1, "preferences": {}, "created_at": now}
-            await session.execute(insert(users), [{"id": f"user{at}", "name": f"User {at}", **made} for at in range(max(1, count // each))])
+            await session.execute(insert(users), [{"id": f"user{at}", "name": f"User {at}", **made} for at in range(count // each + 1)])
             if rows:
                 await session.execute(insert(jobs), rows)
 
