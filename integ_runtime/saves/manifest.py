@@ -32,6 +32,7 @@ _MOST_ALIASES = 8
 _LINE_START = re.compile(rb"^(?=[^\s#%])(?!:\s)", re.MULTILINE)
 """Not where `: value` goes on with a `? key` of the line before."""
 _KEY = re.compile(rb"""\"([^"]*)\"[ ]*:|'((?:[^']|'')*)'[ ]*:|(.*?):(?:\s|$)""")
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MARKS = (b"---", b"...")
 
 By = Literal["steam", "gog", "title", "own"]
@@ -205,9 +206,11 @@ class Manifest:
         return IntegrityError(f"{self._name} is no ludusavi manifest: {reason[:200]}", hint="--manifest FILE")
 
 
-def read_yaml(text: str) -> Any:
+def read_yaml(text: str, *, typed: bool = False) -> Any:
     """
     *text* as dicts, lists and texts; every plain value is its text, so that a title `2048` or `Yes` stays one.
+
+    With *typed* what is written without quotes as a number, true, false or null is one; never a key.
 
     Raises:
         ValueError: It is no YAML, refers to other parts of itself, or is nested deeper than anything of ludusavi's.
@@ -221,12 +224,13 @@ def read_yaml(text: str) -> Any:
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("it refers to other parts of itself")
             if isinstance(event, yaml.ScalarEvent):
-                _put(open_nodes[-1], event.value)
+                plain = typed and not event.style
+                _put(open_nodes[-1], event.value, plain_value(event.value) if plain else event.value)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 if len(open_nodes) > _DEEPEST:
                     raise ValueError("it is nested too deeply")
                 node: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
-                _put(open_nodes[-1], node)
+                _put(open_nodes[-1], node, node)
                 open_nodes.append((node, []))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 open_nodes.pop()
@@ -235,16 +239,25 @@ def read_yaml(text: str) -> Any:
     return top[0] if top else None
 
 
-def _put(into: tuple[Any, list[str]], value: Any) -> None:
+def _put(into: tuple[Any, list[str]], written: Any, value: Any) -> None:
     node, keys = into
     if isinstance(node, list):
         node.append(value)
     elif keys:
         node[keys.pop()] = value
-    elif isinstance(value, str):
-        keys.append(value)
+    elif isinstance(written, str):
+        keys.append(written)
     else:
         raise ValueError("a key is no text")
+
+
+def plain_value(text: str) -> Any:
+    """What *text* without quotes stands for in YAML 1.2, as far as ludusavi's files go."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]{1,18}\.[0-9]{1,18}", text) else text
 
 
 def plain_title(title: str) -> str:

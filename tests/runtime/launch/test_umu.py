@@ -130,6 +130,15 @@ async def test_an_outer_session_s_value_does_not_reach_umu(stage: Stage, name: s
     assert "of an outer session" not in {umu.get(name), proton.get(name)}
 
 
+@pytest.mark.parametrize(
+    "name", ["PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_PRELOAD", "BASH_FUNC_x%%", "CONDA_PREFIX", "GITHUB_TOKEN", "INTEG_TOKEN"]
+)
+async def test_what_breaks_python_programs_or_is_nobodys_business_reaches_neither(stage: Stage, name: str) -> None:
+    stage.environ[name] = "/nowhere"
+    umu, proton, _ = await reached(stage)
+    assert name not in umu and name not in proton
+
+
 @pytest.mark.parametrize("name", ["UMU_LOG", "UMU_FOLDERS_PATH", "UMU_HTTP_TIMEOUT", "https_proxy", "PROTON_LOG", "WINEDEBUG"])
 async def test_what_the_player_has_set_for_umu_and_proton_reaches_them(stage: Stage, name: str) -> None:
     stage.environ[name] = "1"
