@@ -21,6 +21,7 @@ _OPTION_VALUES = {
     "--sort": "sort",
     "--by": "by",
     "--family": "family",
+    "--variant": "variant",
     "--platform": "platform",
     "--steam": "steam",
     "--to": "place",
@@ -28,12 +29,16 @@ _OPTION_VALUES = {
 }
 _FIXED = {
     "by": ("title", "release"),
-    "family": ("ge", "umu", "cachyos"),
+    "family": ("ge", "umu", "cachyos", "wine-ge", "kron4ek"),
     "place": ("steam",),
     "platform": ("linux", "windows"),
     "provider": ("steam", "gog"),
     "steam": ("native", "flatpak", "snap"),
     "shell": ("bash", "zsh", "fish"),
+    "variant": (
+        *("wow64", "x86", "staging", "staging-wow64", "staging-x86", "staging-tkg", "staging-tkg-wow64", "staging-tkg-x86"),
+        *("proton", "proton-wow64", "proton-x86", "lol"),
+    ),
 }
 _WITH_A_VALUE = {
     *_OPTION_VALUES,

@@ -95,10 +95,11 @@ def available(
     """List the versions that can be installed, newest first."""
     out = output()
 
-    async def work(runtime: Runtime) -> tuple[list[PublishedBuild], str]:
-        return await runtime.proton.available(family=family, variant=variant, limit=limit, refresh=refresh), runtime.proton.notice
+    async def work(runtime: Runtime) -> tuple[list[PublishedBuild], str, tuple[str, ...]]:
+        found = await runtime.proton.available(family=family, variant=variant, limit=limit, refresh=refresh)
+        return found, runtime.proton.notice, () if variant else runtime.proton.variants(family)
 
-    builds, notice = session.run(out, work)
+    builds, notice, others = session.run(out, work)
     if notice:
         out.warn(notice)
     items = [asdict(each) for each in builds]
@@ -107,6 +108,8 @@ def available(
         for each in items
     ]
     out.result("proton-available", {"items": items}, out.rows(("VERSION", "FAMILY", "PUBLISHED", ">SIZE", ""), cells))
+    if others:
+        out.note(f"Listed by --variant: {', '.join(others)}")
 
 
 def _users(item: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ def check_kind(wanted: Wanted, typed: str) -> None:
     if wanted.family.kind != "proton":
         raise UsageError(
             f"{wanted.family.title} is plain Wine, which Steam can't run: it starts games by a proton script alone",
-            hint=f"integ install-proton {typed.strip()}, for games that Integ starts",
+            hint=f"integ install-proton {typed.strip()} --family {wanted.family.slug}, for games that Integ starts",
         )
 
 

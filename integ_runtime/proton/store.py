@@ -78,6 +78,10 @@ class ProtonStore:
         """Why the last list of published builds may be out of date; empty when it is not."""
         return self.published.notice
 
+    def variants(self, family: str) -> tuple[str, ...]:
+        """The variants in which releases of *family* are built besides the one that is meant when none is named."""
+        return get_family(family).variants
+
     async def installed(self) -> list[InstalledBuild]:
         """Integ's own builds, newest first, and then Steam's."""
         return await late_loop.in_thread(self._installed)

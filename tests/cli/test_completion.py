@@ -14,6 +14,7 @@ import pytest
 from integ_cli.command_table import COMMANDS
 from integ_cli.completion import SCRIPTS, offered
 from integ_runtime.launch.supervisor import boot_id, started_at_tick
+from integ_server.releases.families import FAMILIES
 from tests.cli.conftest import Integ
 
 
@@ -64,7 +65,10 @@ def test_versions_come_from_the_disk(home: Path) -> None:
     (folder / "latest").symlink_to("GE-Proton9-1")
     assert values(["proton", "use"], "") == ["latest", "GE-Proton9-1"]
     assert values(["launch", "x", "--proton"], "GE") == ["GE-Proton9-1"]
-    assert values(["install-proton"], "") == values(["proton", "update"], "") == ["ge", "umu", "cachyos", "latest", "GE-Proton9-1"]
+    assert values(["install-proton"], "") == values(["proton", "update"], "") == [*FAMILIES, "latest", "GE-Proton9-1"]
+    assert values(["proton", "available", "--family"], "") == list(FAMILIES)
+    variants = {variant for family in FAMILIES.values() for variant in family.variants}
+    assert set(values(["proton", "available", "--variant"], "")) == variants
     assert values(["proton", "prune", "--keep"], "") == []
     assert values(["install-proton", "--to"], "") == values(["proton", "remove", "--from"], "") == ["steam"]
 

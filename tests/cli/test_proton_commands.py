@@ -33,6 +33,8 @@ def test_plain_wine_is_installed_and_planned_like_any_version_and_kept_out_of_st
 ) -> None:
     listed = valid(integ("proton", "available", "--family", "kron4ek", "--variant", "staging", "--limit", "1", "--json"))
     assert [each["version"] for each in listed["items"]] == ["wine-11.7-staging"]
+    assert "staging-tkg-wow64" in integ("proton", "available", "--family", "kron4ek").err, "what else there is, is told"
+    assert integ("proton", "available", "--family", "umu").err == ""
     wrong = integ("proton", "available", "--variant", "staging", "--json")
     assert (wrong.code, wrong.json["error"]) == (2, "UsageError")
     valid(wrong)
@@ -40,7 +42,7 @@ def test_plain_wine_is_installed_and_planned_like_any_version_and_kept_out_of_st
     refused = integ("install-proton", "kron4ek-11.7", "--to", "steam")
     assert refused.code == 2
     assert refused.err.startswith("error: Kron4ek Wine is plain Wine, which Steam can't run")
-    assert "hint: integ install-proton kron4ek-11.7, for games that Integ starts" in refused.err
+    assert "hint: integ install-proton kron4ek-11.7 --family kron4ek, for games that Integ starts" in refused.err
 
     done = valid(integ("install-proton", "kron4ek-11.7", "--json"))
     assert (done["version"], done["family"]) == ("wine-11.7", "kron4ek")

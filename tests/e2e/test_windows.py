@@ -1,4 +1,4 @@
-"""A real Windows program, from its compiler to its save: Proton by install-proton, the game by import, played by launch."""
+"""A real Windows program, from its compiler to its save: Proton or plain Wine by install-proton, the game by import, played by launch."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ int main(int count, char **words) {
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("asked", ["ge-latest", "kron4ek", "wine-ge"])
 def test_a_windows_program_runs_saves_and_passes_its_exit_code_on(
-    player: Player, sandbox: Any, tmp_path: Path, need: Callable[[str], str]
+    player: Player, sandbox: Any, tmp_path: Path, need: Callable[[str], str], asked: str
 ) -> None:
     compiler, _ = need("x86_64-w64-mingw32-gcc"), need("wine")
     game = tmp_path / "Teapot"
@@ -44,7 +45,7 @@ def test_a_windows_program_runs_saves_and_passes_its_exit_code_on(
     subprocess.run([compiler, tmp_path / "teapot.c", "-o", game / "teapot.exe"], check=True)
     player.more["PATH"] = f"{player.environ['PATH']}:/usr/games"
 
-    version = player.done("install-proton", "ge-latest", "--json").data["version"]
+    version = player.done("install-proton", asked, "--json").data["version"]
     imported = player.done("import", "Teapot", "--path", str(game), "--exe", "teapot.exe", "--json").data
     try:
         played = player.integ("launch", imported["key"], "--json", "--", "-sugar", timeout_s=180)

@@ -6,16 +6,19 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from integ_cli.commands import proton as proton_commands
 from integ_runtime.proton import processor
 from integ_runtime.proton.processor import can_run
 from integ_runtime.proton.store import ProtonStore
 from integ_runtime.settings import read_settings
 from integ_runtime.steam.library import SteamFiles
 from integ_server.contract.errors import BuildNotFoundError, IntegrityError, UsageError
-from integ_server.releases.families import ARM, X86, this_arch
+from integ_server.releases.families import ARM, FAMILIES, X86, this_arch
+from integ_tui.screens import proton as proton_screen
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.downloads.loopback import Outside
 from tests.runtime.proton.proton_home import fake_build, left_over, store_of
@@ -52,6 +55,10 @@ async def test_a_build_of_each_family_is_installed_by_its_name_alone(
     assert (await store.verify(typed)).is_whole and left_over(tools) == []
     assert (await store.build_for(None, asked=typed)).version == version
     assert (await store.install(typed)).already_installed
+
+
+def test_every_family_can_be_named_on_the_command_line_and_shown_in_the_browser() -> None:
+    assert list(get_args(proton_commands.Family)) == list(proton_screen.FAMILIES) == list(FAMILIES)
 
 
 async def test_the_name_of_the_archive_does_not_say_how_it_is_packed(store: ProtonStore, sandbox: RunningSandbox) -> None:

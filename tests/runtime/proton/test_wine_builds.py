@@ -158,10 +158,14 @@ async def test_a_proton_is_the_default_before_plain_wine_and_plain_wine_before_n
 
 async def test_plain_wine_is_not_put_into_steam_and_nobody_is_asked(store: ProtonStore, home: Path, sandbox: RunningSandbox) -> None:
     steam = SteamHome(home / ".local/share/Steam")
-    for typed, title in (("wine-11.7", "Kron4ek Wine"), ("wine-ge", "Wine-GE")):
+    for typed, family, title in (
+        ("wine-11.7", "kron4ek", "Kron4ek Wine"),
+        ("wine-ge", "wine-ge", "Wine-GE"),
+        ("latest", "kron4ek", "Kron4ek Wine"),
+    ):
         with pytest.raises(UsageError, match=f"{title} is plain Wine, which Steam can't run") as told:
-            await store.install_into_steam(typed)
-        assert told.value.hint.startswith(f"integ install-proton {typed}")
+            await store.install_into_steam(typed, family=family)
+        assert told.value.hint.startswith(f"integ install-proton {typed} --family {family}")
     assert list(sandbox.requests) == [] and not (steam.root / "compatibilitytools.d").exists()
 
 

@@ -163,6 +163,9 @@ async def test_the_token_goes_to_github_alone(open_player: OpenPlayer, sandbox: 
         ("umu", "UMU-Proton-9.0-4e"),
         ("cachyos", "cachyos-10.0-20250807-slr"),
         ("cachyos-10.0-20250807@x86_64_v3", "cachyos-10.0-20250807-slr-x86_64_v3"),
+        ("wine-ge-8.26", "Wine-GE-Proton8-26"),
+        ("kron4ek-staging", "wine-11.7-staging"),
+        ("wine-10", "wine-10.0"),
     ],
 )
 async def test_a_version_is_found_by_what_players_type(player: Player, typed: str, version: str) -> None:
