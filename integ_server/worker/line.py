@@ -30,6 +30,8 @@ ORPHANS_EVERY_S = 5.0
 MOST_AHEAD = 400
 HELD_AHEAD_S = 1.0
 """So long a job that was claimed waits for room here; then others may have it."""
+_MOST_UNWRITTEN = 1_000
+"""Jobs that are done but for the note of it: whatever dies with this process is done again."""
 _AGAIN_AFTER_S = 0.02
 """After a look that found nothing: a thousand messages about nothing cost fifty looks a second at most."""
 _LONGEST_PAUSE_S = 5.0
@@ -134,7 +136,7 @@ class Line:
         """Fill the room, and what may be held ahead; how many were claimed, and None when it is not worth a look yet."""
         ahead = self._pace.ahead()
         most = self._room - self._runner.at_work + ahead - len(self._claimed)
-        if most <= ahead // 2:
+        if most <= ahead // 2 or self._backend.endings.waiting > _MOST_UNWRITTEN:
             return None
         claimed = await claims.claim_next(self._backend, self._queues, most)
         if claimed:
