@@ -40,12 +40,17 @@ _KILLS = f"for round in 1 2 3 4 5; do found=$({_LISTS} | cut -d' ' -f1); [ -n \"
 
 def door(cwd: str, names: Iterable[str], words: Sequence[str]) -> tuple[str, ...]:
     """The command that has the host run *words* in *cwd*, with the variables called *names* as they are where it is run itself."""
-    return (sys.executable, "-I", "-S", __file__, cwd, "=".join(sorted(names)), *words)
+    return (sys.executable, "-I", "-S", __file__, cwd, "=".join(["", *sorted(names)]), *words)
 
 
 def find(run_id: str) -> dict[int, str] | None:
     """The processes of the play *run_id* on the host, with the names that the kernel gives them; None when the host did not answer."""
-    answer = _asked("/bin/sh", "-c", _LISTS, "sh", f"{RUN_ID}={run_id}{_MARK}")
+    return find_with([f"{RUN_ID}={run_id}{_MARK}"])
+
+
+def find_with(variables: Iterable[str]) -> dict[int, str] | None:
+    """The processes on the host that have one of *variables* (`NAME=VALUE`) in their environment; None when the host did not answer."""
+    answer = _asked("/bin/sh", "-c", _LISTS, "sh", "\n".join(variables))
     if answer is None:
         return None
     found: dict[int, str] = {}

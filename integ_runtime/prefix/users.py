@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from integ_runtime.launch.flatpak import INFO
 from integ_server.contract.errors import BusyError
 
 PATIENCE_S = 15.0
@@ -24,7 +25,11 @@ class PrefixUser:
 
 
 def users_of(prefix: Path) -> list[PrefixUser]:
-    """The living Wine processes whose environment names *prefix*, by pid; a shell in which it is exported is none."""
+    """
+    The living Wine processes whose environment names *prefix*, by pid; a shell in which it is exported is none.
+
+    Inside Flatpak those of the host too, by its own numbers.
+    """
     places = {os.fsencode(each) for each in (prefix, prefix / "pfx", f"{prefix}/pfx/", prefix.resolve(), prefix.resolve() / "pfx")}
     marks = {name + place for name in (b"WINEPREFIX=", b"STEAM_COMPAT_DATA_PATH=") for place in places}
     found = []
@@ -38,6 +43,11 @@ def users_of(prefix: Path) -> list[PrefixUser]:
                 program = (folder / "exe").readlink().name
                 if program.startswith("wine") or name.lower().endswith(".exe"):
                     found.append(PrefixUser(int(process.name), name))
+    if INFO.exists():
+        from integ_runtime.launch import host
+
+        there = host.find_with(os.fsdecode(mark) for mark in sorted(marks)) or {}
+        found += [PrefixUser(pid, name) for pid, name in there.items() if name.startswith("wine") or name.lower().endswith(".exe")]
     return sorted(found, key=lambda each: each.pid)
 
 

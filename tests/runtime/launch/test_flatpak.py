@@ -20,7 +20,8 @@ from integ_runtime.launch import run as running
 from integ_runtime.launch.flatpak import on_the_host
 from integ_runtime.launch.launcher import Launcher
 from integ_runtime.launch.plan import LaunchPlan, plan_native
-from integ_server.contract.errors import NotFoundError
+from integ_runtime.prefix import users
+from integ_server.contract.errors import BusyError, NotFoundError
 from tests.runtime.launch.flatpak_host import Host, running_host
 from tests.runtime.launch.stage import RECORDER, Stage, alive, make_proton, make_stage, until, write_program
 from tests.runtime.launch.test_plan import GAME, machine
@@ -121,8 +122,8 @@ async def test_a_plan_shows_names_and_values_but_no_secret_and_its_words_hold_no
     plan = await inside(stage).plan(game.key, env={"A": "x y", "MY_TOKEN": "hush"})
     shown = plan.as_dict()
     assert shown["env"] == {"A": "x y", "MY_TOKEN": "***"}
-    assert shown["argv"][-2:] == ["A=INTEG_RUN_ID=MY_TOKEN", str(game.executable)]
-    assert shown["after"][-4:] == ["A=INTEG_EXIT_CODE=INTEG_GAME_KEY=INTEG_GAME_TITLE", "/usr/bin/sh", "-c", "true"]
+    assert shown["argv"][-2:] == ["=A=INTEG_RUN_ID=MY_TOKEN", str(game.executable)]
+    assert shown["after"][-4:] == ["=A=INTEG_EXIT_CODE=INTEG_GAME_KEY=INTEG_GAME_TITLE", "/usr/bin/sh", "-c", "true"]
     assert "hush" not in json.dumps(shown) and "x y" not in json.dumps([shown["argv"], shown["after"]])
 
 
@@ -201,6 +202,26 @@ async def test_a_play_that_another_sandbox_watches_is_listed_stopped_and_not_tak
     assert host.programs() == []
     with pytest.raises(NotFoundError):
         await inside(stage).stop(game.key)
+
+
+async def test_what_wine_leaves_running_on_the_host_keeps_its_prefix_from_being_copied(
+    stage: Stage, host: Host, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = stage.proton.build = make_proton(home / "proton", needs=None, script='#!/bin/sh\n"${0%/*}/wineserver" &\n')
+    server = write_program(build.path / "wineserver", WAITS)
+    game = stage.game("MZ", name="play.exe", platform="windows")
+    plan = await inside(stage).plan(game.key)
+    assert plan.prefix is not None
+    assert (await inside(stage).run(plan, attach=False)).exit_code == 0, "for a servant nobody waits"
+    await until(Path(f"{server}.runs").exists)
+    monkeypatch.setattr(users, "INFO", home / "info")
+    (user,) = users.users_of(plan.prefix)
+    assert user.name == "wineserver" and user.pid in host.programs()
+    with pytest.raises(BusyError, match="wineserver"):
+        users.wait_until_quiet(plan.prefix, lambda: None, within_s=0.1)
+    Path(f"{server}.end").touch()
+    users.wait_until_quiet(plan.prefix, lambda: None)
+    assert users.users_of(home / "another") == []
 
 
 async def test_umu_that_has_the_terminal_is_not_blamed_for_what_is_not_seen_from_here(stage: Stage, home: Path) -> None:
