@@ -70,8 +70,9 @@ def use_tool(
 
     done = session.run(out, work)
     whom = release.title if release else "every game without a choice of its own"
-    told = f"Steam runs {whom} with {done.tool}" if done.tool else f"Steam decides what {whom} runs with"
-    out.result("steam-tools-use", asdict(done), f"{told}." if done.changed else f"{told} already.")
+    already = "" if done.changed else " already"
+    told = f"Steam{already} runs {whom} with {done.tool}." if done.tool else f"Steam{already} decides what {whom} runs with."
+    out.result("steam-tools-use", asdict(done), told)
 
 
 @command("integ steam shortcuts list", "integ steam shortcuts list --user ana --json")

@@ -309,20 +309,27 @@ class ProtonStore:
         raise BuildNotFoundError("no Proton version is installed", hint="integ install-proton")
 
     async def list_items(self) -> list[dict[str, Any]]:
-        """The items of `integ proton list`."""
+        """The items of `integ proton list`; who uses one is told by Integ's choices, and for those in Steam's folders by Steam's too."""
         default, users = await self.default(), await self.choices()
 
         def items() -> list[dict[str, Any]]:
+            installed = self._installed()
+            meant = {build.version: build.path for build in reversed(installed)}  # of one name Integ's own is meant
             return [
                 {
                     "version": build.version,
                     "family": build.family,
                     "path": str(build.path),
                     "default": default is not None and build.path == default.path,
-                    "used_by": users.get(build.version, []),
+                    "used_by": sorted(
+                        {
+                            *(users.get(build.version, []) if meant[build.version] == build.path else ()),
+                            *(f"steam:{app}" for app in self.steam_users(build) if app),
+                        }
+                    ),
                     "size_bytes": build.size_bytes if build.size_bytes is not None else size_of(build.path),
                 }
-                for build in self._installed()
+                for build in installed
             ]
 
         return await late_loop.in_thread(items)

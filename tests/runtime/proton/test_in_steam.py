@@ -167,6 +167,17 @@ async def test_what_steam_is_set_to_stays_unless_forced(store: ProtonStore, stea
     assert not done.path.exists()
 
 
+async def test_who_uses_a_build_is_told_by_steam_for_its_own_folder_and_by_integ_for_the_one_that_it_means(
+    store: ProtonStore, steam: SteamHome, tools: Path
+) -> None:
+    await store.install_into_steam("ge-9.1")
+    fake_build(tools, "GE-Proton9-1")
+    steam.config({"620": {"name": "GE-Proton9-1"}, "0": {"name": "GE-Proton9-1"}})
+    await store.use("ge-9.1", game="gog:1")
+    used = {item["path"]: item["used_by"] for item in await store.list_items()}
+    assert used == {str(tools / "GE-Proton9-1"): ["gog:1"], str(folder_of(steam) / "GE-Proton9-1"): ["steam:620"]}
+
+
 async def test_what_runs_from_steams_folder_stays(store: ProtonStore, steam: SteamHome) -> None:
     done = (await store.install_into_steam("ge-9.1")).outcome
     with running_from(done.path) as pid, pytest.raises(WouldLoseDataError, match=str(pid)):
