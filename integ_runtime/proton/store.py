@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, 
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.roots import TOOLS_FOLDER, get_root
-from integ_server.contract.errors import BuildNotFoundError, UsageError
+from integ_server.contract.errors import AmbiguousError, BuildNotFoundError, UsageError
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
@@ -239,14 +240,20 @@ class ProtonStore:
 
     async def remove(self, version: str, *, force: bool = False, source: str | None = None) -> InstalledBuild:
         """
-        Remove a build that Integ installed, of its own or into Steam's folder; *source* says which of the two where there are both.
+        Remove a build that Integ installed, of its own or into Steam's folder; *source* says which of the two where there are both, its
+        folder in place of *version* which one of all.
 
         Raises:
             BuildNotFoundError: It is not installed.
+            AmbiguousError: Several Steams have one of that name.
             UsageError: It belongs to Steam, or somebody else put it there.
             WouldLoseDataError: A game is set to it, in Integ or in Steam, or something runs from it, and *force* is not set.
         """
         build = await self._get(version, source)
+        twins = [each for each in await self.installed() if each.version == build.version and each.source == build.source]
+        if len(twins) > 1 and not version.startswith("/"):
+            told = f"{build.version} is in several places: {', '.join(str(each.path) for each in twins)}"
+            raise AmbiguousError(told, hint=f"integ proton remove {shlex.quote(str(build.path))}")
         await self.remove_build(build, force=force)
         return build
 
@@ -346,13 +353,13 @@ class ProtonStore:
         return fitting[tag] if tag is not None else None
 
     async def find(self, version: str, source: str | None = None) -> InstalledBuild | None:
-        """The installed build that *version* names: as it is called, else as an alias; Integ's own come before those of Steam's folders."""
+        """The installed build that *version* names: as it is called, by its folder, else as an alias; Integ's own come before Steam's."""
 
         def search() -> InstalledBuild | None:
             builds = [build for build in self._installed() if source in {None, build.source}]
             name = version.strip().casefold()
             for build in builds:
-                if name in {build.version.casefold(), build.path.name.casefold()}:
+                if name in {build.version.casefold(), build.path.name.casefold()} or version == str(build.path):
                     return build
             try:
                 wanted = parse_version(version)

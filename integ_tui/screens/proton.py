@@ -39,6 +39,7 @@ class Build(NamedTuple):
     installed: bool
     default: bool = False
     used_by: tuple[str, ...] = ()
+    path: str = ""
     in_steam: bool = False
     """It lies in one of Steam's folders."""
     removable: bool = True
@@ -115,6 +116,7 @@ class ProtonScreen(IntegScreen[None]):
                     installed=True,
                     default=bool(item.get("default")),
                     used_by=tuple(map(str, item.get("used_by") or ())),
+                    path=str(item.get("path") or ""),
                     in_steam=build is not None and build.source == "steam",
                     removable=build is not None and build.placed_by_integ,
                 )
@@ -247,21 +249,21 @@ class ProtonScreen(IntegScreen[None]):
         games = (
             f"Used by {', '.join(map(clean, build.used_by[:5]))}{' and more' if len(build.used_by) > 5 else ''}." if build.used_by else ""
         )
-        detail = "\n".join(line for line in (f"It frees {size(build.size_bytes)}." if build.size_bytes else "", games) if line)
+        where = f"In {clean(build.path)}." if build.in_steam else ""
+        detail = "\n".join(line for line in (f"It frees {size(build.size_bytes)}." if build.size_bytes else "", where, games) if line)
         ask = ConfirmScreen(f"Remove {build.version}?", detail=detail, yes="Remove", no="Keep", danger=True)
         if not await self.app.push_screen_wait(ask):
             return
-        source = "steam" if build.in_steam else "integ"
         with self.telling_failures():
             try:
-                await self._proton.remove(build.version, source=source)
+                await self._proton.remove(build.path)
             except WouldLoseDataError as error:
                 sure = ConfirmScreen(
                     f"Remove {build.version} all the same?", detail=clean(error.message), yes="Remove", no="Keep", danger=True
                 )
                 if not await self.app.push_screen_wait(sure):
                     return
-                await self._proton.remove(build.version, force=True, source=source)
+                await self._proton.remove(build.path, force=True)
             self.notify(f"{build.version} is removed.", title="Proton", markup=False)
         self.action_read()
 

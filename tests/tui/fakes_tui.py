@@ -367,11 +367,11 @@ class FakeProton:
         self.asked.append(("use", version))
         self.items = [{**item, "default": item["version"] == version} for item in self.items]
 
-    async def remove(self, version: str, *, force: bool = False, source: str | None = None) -> None:
-        self.asked.append(("remove", version, force, source))
+    async def remove(self, version: str, *, force: bool = False) -> None:
+        self.asked.append(("remove", version, force))
         if self.fails_to_remove and not force:
             raise self.fails_to_remove
-        self.items = [item for item in self.items if item["version"] != version]
+        self.items = [item for item in self.items if item["path"] != version]
 
 
 @dataclass

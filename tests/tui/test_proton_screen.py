@@ -145,7 +145,7 @@ async def test_removing_asks_and_says_who_uses_it() -> None:
         assert "Used by gog:1200." in screen_text(app) and "1.2 GB" in screen_text(app)
         await pilot.press("y")
         await until(pilot, lambda: shown_toasts(app))
-        assert ("remove", "GE-Proton8-26", False, "integ") in proton.asked
+        assert ("remove", "/p/8", False) in proton.asked
         await until(pilot, lambda: len(screen.query_one(BuildList).rows) == 2)
 
 
@@ -161,8 +161,8 @@ async def test_a_version_in_use_is_removed_only_after_a_second_yes() -> None:
         await pilot.press("y")
         await until(pilot, lambda: shown_toasts(app))
         assert [asked for asked in proton.asked if asked[0] == "remove"] == [
-            ("remove", "GE-Proton8-26", False, "integ"),
-            ("remove", "GE-Proton8-26", True, "integ"),
+            ("remove", "/p/8", False),
+            ("remove", "/p/8", True),
         ]
 
 
@@ -181,17 +181,19 @@ async def test_steams_own_version_cannot_be_removed() -> None:
 
 async def test_a_version_that_integ_put_into_steams_folder_is_removed_there() -> None:
     proton = FakeProton()
-    there = {"version": "GE-Proton9-1", "family": "ge", "path": "/s/compatibilitytools.d/GE-Proton9-1"}
-    proton.items.append({**there, "default": False, "used_by": [], "size_bytes": 1_000_000_000})
+    for steam in ("native", "flatpak"):
+        there = {"version": "GE-Proton9-1", "family": "ge", "path": f"/s/{steam}/GE-Proton9-1"}
+        proton.items.append({**there, "default": False, "used_by": [], "size_bytes": 1_000_000_000})
     app = app_with(FakeRuntime(proton=proton))
     async with app.run_test(notifications=True) as pilot:
         await opened(app, pilot)
         await pilot.press("G", "x")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        assert "In /s/flatpak/GE-Proton9-1." in screen_text(app)
         await pilot.press("y")
         await until(pilot, lambda: shown_toasts(app))
-        assert ("remove", "GE-Proton9-1", False, "steam") in proton.asked
-        assert [item["version"] for item in proton.items][-1] == "Proton 9.0"
+        assert ("remove", "/s/flatpak/GE-Proton9-1", False) in proton.asked
+        assert [item["path"] for item in proton.items][-1] == "/s/native/GE-Proton9-1", "the other Steam's stays"
 
 
 async def test_another_family_is_asked_for() -> None:

@@ -12,7 +12,7 @@ import pytest
 from integ_runtime.proton import folder
 from integ_runtime.proton.store import ProtonStore
 from integ_runtime.steam.library import SteamFiles
-from integ_server.contract.errors import BuildNotFoundError, IntegrityError, NotFoundError, UsageError, WouldLoseDataError
+from integ_server.contract.errors import AmbiguousError, BuildNotFoundError, IntegrityError, NotFoundError, UsageError, WouldLoseDataError
 from integ_server.releases.families import X86, this_arch
 from tests.conftest_sandbox import RunningSandbox
 from tests.runtime.proton.proton_home import fake_build, left_over, running_from
@@ -138,6 +138,19 @@ async def test_where_both_have_one_name_integs_own_goes_unless_steams_is_meant(s
         await store.remove("ge-9.1", source="steam")
     with pytest.raises(WouldLoseDataError):
         await store.remove("ge-9.1")
+
+
+async def test_where_two_steams_have_one_name_its_folder_says_which_goes(store: ProtonStore, home: Path) -> None:
+    for flavour in ("native", "snap"):
+        SteamHome(home / ROOTS[flavour])
+        await store.install_into_steam("ge-9.1", steam=flavour)
+    native, snap = (home / ROOTS[flavour] / "compatibilitytools.d/GE-Proton9-1" for flavour in ("native", "snap"))
+    with pytest.raises(AmbiguousError) as told:
+        await store.remove("ge-9.1")
+    assert str(snap) in told.value.message and told.value.hint == f"integ proton remove {native}"
+    assert (await store.remove(str(snap))).path == snap
+    assert native.is_dir() and not snap.exists()
+    assert (await store.remove("ge-9.1", source="steam")).path == native
 
 
 @pytest.mark.parametrize("kind", ["by hand", "a copy of Integ's own"])
