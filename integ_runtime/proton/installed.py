@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from integ_runtime.proton.layout import is_build, machines, missing_parts
 from integ_runtime.proton.processor import can_run
 from integ_runtime.steam.tools import SteamTool, read_tool
-from integ_server.contract.errors import IntegrityError
+from integ_server.contract.errors import AmbiguousError, BuildNotFoundError, IntegrityError
 from integ_server.releases.families import (
     FAMILIES,
     Kind,
@@ -22,6 +23,7 @@ from integ_server.releases.families import (
     kind_of,
     machine_of,
     natural_order,
+    parse_version,
     split_arch,
     this_arch,
 )
@@ -179,6 +181,27 @@ def check_build(path: Path, *, arch: str | None = None, kind: Kind = "proton") -
     for machine in machines(path, kind):
         if machine != wanted:
             raise IntegrityError(f"the build is for {machine}, not for {wanted}")
+
+
+def check_only_one(build: InstalledBuild, installed: Iterable[InstalledBuild]) -> None:
+    """
+    Raises:
+        AmbiguousError: Another of *installed* has the name of *build*, in the folder of another Steam.
+    """
+    twins = [each for each in installed if each.version == build.version and each.source == build.source]
+    if len(twins) > 1:
+        told = f"{build.version} is in several places: {', '.join(str(each.path) for each in twins)}"
+        raise AmbiguousError(told, hint=f"integ proton remove {shlex.quote(str(build.path))}")
+
+
+def not_installed(version: str) -> BuildNotFoundError:
+    """What to raise where *version* is wanted and not here."""
+    try:
+        wanted = parse_version(version)
+    except BuildNotFoundError:  # a name of Steam's own, or of nobody's
+        return BuildNotFoundError(f"Proton {version} is not installed", hint="install it in Steam, or see integ proton available")
+    name = version if wanted.family.kind == "wine" else f"Proton {version}"
+    return BuildNotFoundError(f"{name} is not installed", hint=f"integ install-proton {version}")
 
 
 def size_of(folder: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime import late_loop
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.proton.choices import DEFAULT_SETTING, Choices, check_unused
-from integ_runtime.proton.installed import InstalledBuild, own_builds, size_of, steam_builds
+from integ_runtime.proton.installed import InstalledBuild, check_only_one, not_installed, own_builds, size_of, steam_builds
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.roots import TOOLS_FOLDER, get_root
-from integ_server.contract.errors import AmbiguousError, BuildNotFoundError, UsageError
+from integ_server.contract.errors import BuildNotFoundError, UsageError
 from integ_server.releases.families import Wanted, get_family, parse_version, this_arch, version_name
 
 if TYPE_CHECKING:
@@ -250,10 +249,8 @@ class ProtonStore:
             WouldLoseDataError: A game is set to it, in Integ or in Steam, or something runs from it, and *force* is not set.
         """
         build = await self._get(version, source)
-        twins = [each for each in await self.installed() if each.version == build.version and each.source == build.source]
-        if len(twins) > 1 and not version.startswith("/"):
-            told = f"{build.version} is in several places: {', '.join(str(each.path) for each in twins)}"
-            raise AmbiguousError(told, hint=f"integ proton remove {shlex.quote(str(build.path))}")
+        if not version.startswith("/"):
+            check_only_one(build, await self.installed())
         await self.remove_build(build, force=force)
         return build
 
@@ -312,7 +309,7 @@ class ProtonStore:
             return found
         missing = await self._choices.default()
         if missing:
-            raise _not_installed(missing)
+            raise not_installed(missing)
         raise BuildNotFoundError("no Proton version is installed", hint="integ install-proton")
 
     async def list_items(self) -> list[dict[str, Any]]:
@@ -377,7 +374,7 @@ class ProtonStore:
     async def _get(self, version: str, source: str | None = None) -> InstalledBuild:
         build = await self.find(version, source)
         if build is None:
-            raise _not_installed(version.strip())
+            raise not_installed(version.strip())
         return build
 
     async def name_of(self, version: str) -> str:
@@ -391,12 +388,3 @@ class ProtonStore:
         for version, keys in (await self._choices.users()).items():
             users.setdefault(await self.name_of(version), []).extend(keys)
         return {version: sorted(keys) for version, keys in users.items()}
-
-
-def _not_installed(version: str) -> BuildNotFoundError:
-    try:
-        wanted = parse_version(version)
-    except BuildNotFoundError:  # a name of Steam's own, or of nobody's
-        return BuildNotFoundError(f"Proton {version} is not installed", hint="install it in Steam, or see integ proton available")
-    name = version if wanted.family.kind == "wine" else f"Proton {version}"
-    return BuildNotFoundError(f"{name} is not installed", hint=f"integ install-proton {version}")
