@@ -13,6 +13,7 @@ from integ_runtime.launch.environment import clean
 from integ_runtime.launch.umu_record import STORES, UMU_RUNTIMES, UNKNOWN
 
 if TYPE_CHECKING:
+    from integ_runtime.launch.machine import Machine
     from integ_runtime.steam.tools import SteamTool
 
 Runner = Literal["native", "umu", "runtime", "bare", "wine", "steam"]
@@ -25,24 +26,6 @@ _NO_MENUS = "winemenubuilder.exe=d"
 _NO_QUESTIONS = "mscoree,mshtml="
 """Else a Wine without Mono and Gecko asks in a window whether to fetch them."""
 PROTONS_USER = "steamuser"
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What a plan has to know of this machine, read beforehand."""
-
-    environ: Mapping[str, str] = field(repr=False)
-    home: Path
-    uid: int
-    umu_run: Path | None = None
-    umu_runtimes: frozenset[str] = frozenset()
-    """App ids of the runtimes that umu has fetched already."""
-    tools: tuple[SteamTool, ...] = ()
-    """What Steam keeps here: the runtimes are among them."""
-    steam_root: Path | None = None
-    programs: Mapping[str, Path | None] = field(default_factory=dict)
-    """Where each wrapper's program is; None when it is nowhere on PATH."""
-    session_bus: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from integ_runtime import late_loop
 from integ_runtime.cache.records import LaunchWishes
 from integ_runtime.content.installed import InstalledGame, InstalledGames, check_key
 from integ_runtime.errors import LaunchError, ProgramMissingError
-from integ_runtime.launch.calling import Machine
 from integ_runtime.launch.desktop import has_session_bus
 from integ_runtime.launch.environment import clean
 from integ_runtime.launch.flatpak import INFO, on_the_host
+from integ_runtime.launch.machine import Machine
 from integ_runtime.launch.options import (
     GameOptions,
     arguments_of,

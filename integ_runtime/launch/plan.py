@@ -6,14 +6,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.calling import Asked, Build, Machine, Runner, Verb
 from integ_runtime.launch.environment import clean, for_commands, is_reserved, masked, shown
 from integ_runtime.launch.umu_record import UNKNOWN
 from integ_runtime.launch.wrappers import sorted_wrappers
+
+if TYPE_CHECKING:
+    from integ_runtime.launch.calling import Build, Runner, Verb
+    from integ_runtime.launch.machine import Machine
 
 VERB: Verb = "waitforexitandrun"
 
@@ -125,6 +128,8 @@ def plan_windows(
     Raises:
         LaunchError: What the chosen way needs is not here; the hint says how to get it.
     """
+    from integ_runtime.launch.calling import Asked
+
     if tool is None:
         exe = _executable(game)
         verb, program, cwd = VERB, (*program_words(exe), *game.arguments, *args), game.working_dir or exe.parent

@@ -14,7 +14,7 @@ from integ_server.releases.family import Family, Wanted, natural_order
 _BEGIN = r"(?:wine-|lutris-|wine-lutris-)ge-?(?:ge-)?(?:proton-?)?"
 _NEW = re.compile(_BEGIN + r"(\d{1,4})[.-](\d{1,4})(-lol)?", re.IGNORECASE | re.ASCII)
 _SERIES = re.compile(_BEGIN + r"(\d{1,4})", re.IGNORECASE | re.ASCII)
-_LEGACY = re.compile(r"wine-(?:ge-)?(\d{1,2}\.\d{1,2})-ge-(\d{1,3})(-lol)?", re.IGNORECASE | re.ASCII)
+_LEGACY = re.compile(r"wine-(?:ge-)?(\d{1,2}\.\d{1,2}(?:rc\d{1,2})?)-ge-(\d{1,3})(-lol)?", re.IGNORECASE | re.ASCII)
 _REGULAR = re.compile(r"Wine-GE-Proton\d{1,4}-\d{1,4}(-LoL)?", re.ASCII)
 _LOL = "lol"
 _NEWEST = {"latest", "wine-ge", "wine-ge-latest", "wine-ge-proton", "lutris-ge"}
@@ -30,7 +30,7 @@ def _parse(text: str) -> Wanted | None:
     if found := _SERIES.fullmatch(text):
         return Wanted(WINE_GE, newest_of=f"Wine-GE-Proton{int(found[1])}-")
     if found := _LEGACY.fullmatch(text):
-        return _one(f"Wine-{found[1]}-GE-{int(found[2])}", is_lol=bool(found[3]))
+        return _one(f"Wine-{found[1].lower()}-GE-{int(found[2])}", is_lol=bool(found[3]))
     return None
 
 

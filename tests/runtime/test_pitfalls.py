@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integ_runtime.errors import LaunchError
-from integ_runtime.launch.calling import BuildTool, Machine
+from integ_runtime.launch.calling import BuildTool
 from integ_runtime.launch.environment import clean
+from integ_runtime.launch.machine import Machine
 from integ_runtime.launch.plan import plan_windows
 from integ_runtime.launch.umu_record import UMU_RUNTIMES
 from integ_runtime.proton.store import ProtonStore

@@ -12,7 +12,8 @@ import pytest
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError, NotExecutableError
-from integ_runtime.launch.calling import BuildTool, Machine
+from integ_runtime.launch.calling import BuildTool
+from integ_runtime.launch.machine import Machine
 from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import LaunchPlan, plan_native, plan_windows
 from integ_runtime.launch.run import run_game

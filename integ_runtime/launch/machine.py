@@ -1,0 +1,29 @@
+"""What a plan has to know of this machine, so that a plan itself reads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from integ_runtime.steam.tools import SteamTool
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Read beforehand; a native game needs the first few alone."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    home: Path
+    uid: int
+    umu_run: Path | None = None
+    umu_runtimes: frozenset[str] = frozenset()
+    """App ids of the runtimes that umu has fetched already."""
+    tools: tuple[SteamTool, ...] = ()
+    """What Steam keeps here: the runtimes are among them."""
+    steam_root: Path | None = None
+    programs: Mapping[str, Path | None] = field(default_factory=dict)
+    """Where each wrapper's program is; None when it is nowhere on PATH."""
+    session_bus: bool = True
