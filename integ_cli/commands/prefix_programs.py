@@ -32,8 +32,7 @@ def create(game: GameArgument, proton: ProtonOption = None) -> None:
     release = session.get_release(out, settings, game)
 
     async def work(runtime: Runtime) -> Made:
-        out.note(f"The prefix of {release.title} is made ready; that may take a minute.")
-        made = await runtime.prefix_programs.create(release.key, proton=proton)
+        made = await runtime.prefix_programs.create(release.key, proton=proton, tell=out.note)
         await runtime.refresh_local()
         return made
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from integ_runtime.prefix.snapshots import (
 from integ_runtime.prefix.users import PrefixUser, users_of, wait_until_quiet
 from integ_runtime.prefix.versions import Used, last_build, version_text, write_note
 from integ_runtime.progress import Report, unheard
-from integ_server.contract.errors import BusyError, NotFoundError, UsageError
+from integ_server.contract.errors import BusyError, IntegrityError, NotFoundError, UsageError
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Prefixes:
         """
         drive = prefix_of(self._folder(key)) / "pfx" / "drive_c"
         if not await asyncio.to_thread(drive.is_dir):
-            raise _no_prefix(key)
+            raise self._no_prefix(key)
         return drive
 
     async def snapshots(self, key: str) -> list[Snapshot]:
@@ -166,7 +166,7 @@ class Prefixes:
             prefix = prefix_of(folder)
             kept = list_snapshots(folder) if purge else []
             if not prefix.exists() and not kept:
-                raise _no_prefix(key)
+                raise self._no_prefix(key)
             freed = sum(measure(each).bytes for each in (prefix, *(each.path for each in kept)))
             if prefix.exists():
                 remove_prefix(folder)
@@ -181,16 +181,23 @@ class Prefixes:
         """What *work* answers, done in a thread while nobody else may touch the prefix and nothing runs in it."""
         folder = self._folder(key)
         if not (prefix_of(folder).exists() or (folder / SNAPSHOTS).is_dir()):
-            raise _no_prefix(key)
+            raise self._no_prefix(key)
         tell = Reporter(report)
 
         def inside(stop: Stop) -> T:
             with alone(folder, stop.check):
                 if prefix_needed and not prefix_of(folder).is_dir():
-                    raise _no_prefix(key)
+                    raise self._no_prefix(key)
                 return work(folder, Watch(stop.check, tell))
 
         return await in_background(inside, name="prefix")
+
+    def _no_prefix(self, key: str) -> NotFoundError:
+        with suppress(IntegrityError):
+            game = self._installed.find(key)
+            if game is not None and game.platform == "linux":
+                return NotFoundError(f"{game.title} is a Linux game: it has no prefix", hint=f"integ launch {key}")
+        return NotFoundError(f"{key} has no prefix", hint=f"integ prefix create {key}")
 
     def _folder(self, key: str) -> Path:
         check_ours(key)
@@ -234,7 +241,3 @@ def settle(folder: Path, check: Callable[[], None]) -> None:
     wait_until_quiet(prefix_of(folder), check)
     finish_restore(folder)
     sweep(folder)
-
-
-def _no_prefix(key: str) -> NotFoundError:
-    return NotFoundError(f"{key} has no prefix", hint=f"integ prefix create {key}")

@@ -64,9 +64,9 @@ class PrefixPrograms:
         self._installed = installed
         self._launcher = launcher
 
-    async def create(self, key: str, *, proton: str | None = None) -> Made:
+    async def create(self, key: str, *, proton: str | None = None, tell: Callable[[str], None] = lambda _: None) -> Made:
         """
-        Make the prefix of *key* ready now, with the build that the game would get, or with *proton*.
+        Make the prefix of *key* ready now, with the build that the game would get, or with *proton*; *tell* hears when that begins.
 
         Raises:
             BusyError: The game runs.
@@ -76,6 +76,7 @@ class PrefixPrograms:
         plan = await self._launcher.plan_tool(key, _MAKE, proton=proton)
         with play_lock(folder, doing="it runs, or its prefix is being worked on") as lock:
             await in_background(lambda stop: settle(folder, stop.check), name="prefix")
+            tell(f"{plan.proton} makes the prefix of {plan.title} ready; that may take a minute.")
             return await self._make(folder, plan, lock)
 
     async def _make(self, folder: Path, plan: LaunchPlan, lock: int) -> Made:

@@ -183,15 +183,18 @@ def check_build(path: Path, *, arch: str | None = None, kind: Kind = "proton") -
             raise IntegrityError(f"the build is for {machine}, not for {wanted}")
 
 
-def check_only_one(build: InstalledBuild, installed: Iterable[InstalledBuild]) -> None:
+def the_removable(build: InstalledBuild, installed: Iterable[InstalledBuild]) -> InstalledBuild:
     """
+    *build*, or the one of its name in the folder of another Steam where only that can be removed.
+
     Raises:
-        AmbiguousError: Another of *installed* has the name of *build*, in the folder of another Steam.
+        AmbiguousError: Several Steams have one that can.
     """
-    twins = [each for each in installed if each.version == build.version and each.source == build.source]
+    twins = [each for each in installed if each.version == build.version and each.source == build.source and each.placed_by_integ]
     if len(twins) > 1:
         told = f"{build.version} is in several places: {', '.join(str(each.path) for each in twins)}"
-        raise AmbiguousError(told, hint=f"integ proton remove {shlex.quote(str(build.path))}")
+        raise AmbiguousError(told, hint=f"integ proton remove {shlex.quote(str(twins[0].path))}")
+    return twins[0] if twins else build
 
 
 def not_installed(version: str) -> BuildNotFoundError:

@@ -52,8 +52,8 @@ class Releases:
         except ProviderError as error:
             if kept is None:
                 raise
-            age_h = max(0.0, time.time() - kept.fetched_at) / 3600
-            return Feed(feed_of(kept.pages).releases, f"{error.message}; the list of releases is {age_h:.0f} hours old")
+            age = _age(time.time() - kept.fetched_at)
+            return Feed(feed_of(kept.pages).releases, f"{error.message}; the list of releases is {age} old")
         kept = _Kept(fetched_at=time.time(), pages=pages)
         self._save(family, kept)
         return feed_of(kept.pages)
@@ -91,3 +91,11 @@ class Releases:
             beside.replace(file)
         except OSError:  # a cache that can't be written costs a request, nothing else
             return
+
+
+def _age(seconds: float) -> str:
+    hours = int(seconds // 3600)
+    if hours < 1:
+        return "less than an hour"
+    number, unit = (hours, "hour") if hours < 48 else (hours // 24, "day")
+    return f"{number} {unit}{'' if number == 1 else 's'}"

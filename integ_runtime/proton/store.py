@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from integ_runtime import late_loop
 from integ_runtime.progress import Progress, Report, unheard
 from integ_runtime.proton.choices import DEFAULT_SETTING, Choices, check_unused
-from integ_runtime.proton.installed import InstalledBuild, check_only_one, not_installed, own_builds, size_of, steam_builds
+from integ_runtime.proton.installed import InstalledBuild, not_installed, own_builds, size_of, steam_builds, the_removable
 from integ_runtime.settings import RuntimeSettings
 from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.roots import TOOLS_FOLDER, get_root
@@ -250,7 +250,7 @@ class ProtonStore:
         """
         build = await self._get(version, source)
         if not version.startswith("/"):
-            check_only_one(build, await self.installed())
+            build = the_removable(build, await self.installed())
         await self.remove_build(build, force=force)
         return build
 

@@ -150,12 +150,22 @@ def windows_game(home: Path, library: Path) -> Path:
     return stage.installed.folder(KEY)
 
 
+def test_a_linux_game_is_told_to_have_no_prefix_rather_than_how_to_make_one(integ: Integ, home: Path, library: Path) -> None:
+    make_stage(home).game("#!/bin/sh", key=KEY, name="play.sh")
+    for words in (["open"], ["restore"], ["snapshot"], ["remove", "--yes"]):
+        told = integ("prefix", words[0], KEY, *words[1:])
+        assert (told.code, told.err.splitlines()[-1]) == (3, f"hint: integ launch {KEY}")
+    refused = integ("prefix", "create", KEY)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 2), "nothing is said to be under way"
+
+
 def test_a_prefix_is_made_opened_and_run_in(integ: Integ, valid: Valid, windows_game: Path) -> None:
     missing = integ("prefix", "open", KEY)
     assert (missing.code, missing.err) == (3, f"error: {KEY} has no prefix\nhint: integ prefix create {KEY}\n")
     made = valid(integ("prefix", "create", KEY, "--json"))
     assert (made["created"], made["proton"], made["path"]) == (True, "GE-Proton9-27", f"{windows_game}/prefix")
-    assert "up to date" in integ("prefix", "create", KEY, "--proton", "ge-9.27").out
+    again = integ("prefix", "create", KEY, "--proton", "ge-9.27")
+    assert "up to date" in again.out and again.err.startswith("GE-Proton9-27 makes the prefix of ")
     opened = valid(integ("prefix", "open", KEY, "--json"))
     assert (opened["path"], opened["opened"]) == (f"{windows_game}/prefix/pfx/drive_c", False)
     assert integ("prefix", "open", KEY).out == f"{opened['path']}\n"

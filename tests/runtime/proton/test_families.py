@@ -131,7 +131,7 @@ async def test_a_spent_quota_serves_the_kept_list_and_says_so(store: ProtonStore
     assert store.notice == ""
     sandbox.faults.on("feed.rate_limited")
     assert await store.available(family="umu", refresh=True) == listed
-    assert "GitHub asks for a pause" in store.notice and "hours old" in store.notice
+    assert "GitHub asks for a pause" in store.notice and "less than an hour old" in store.notice
 
 
 @pc

@@ -141,8 +141,8 @@ async def test_where_both_have_one_name_integs_own_goes_unless_steams_is_meant(s
 
 
 async def test_where_two_steams_have_one_name_its_folder_says_which_goes(store: ProtonStore, home: Path) -> None:
-    for flavour in ("native", "snap"):
-        SteamHome(home / ROOTS[flavour])
+    steams = {flavour: SteamHome(home / ROOTS[flavour]) for flavour in ("native", "snap")}
+    for flavour in steams:
         await store.install_into_steam("ge-9.1", steam=flavour)
     native, snap = (home / ROOTS[flavour] / "compatibilitytools.d/GE-Proton9-1" for flavour in ("native", "snap"))
     with pytest.raises(AmbiguousError) as told:
@@ -151,6 +151,11 @@ async def test_where_two_steams_have_one_name_its_folder_says_which_goes(store: 
     assert (await store.remove(str(snap))).path == snap
     assert native.is_dir() and not snap.exists()
     assert (await store.remove("ge-9.1", source="steam")).path == native
+    await store.install_into_steam("ge-9.1", steam="snap")
+    steams["native"].tool("GE-Proton9-1")
+    assert (await store.remove("ge-9.1")).path == snap, "the only one of that name that is Integ's"
+    with pytest.raises(UsageError, match="belongs to Steam"):
+        await store.remove("ge-9.1")
 
 
 @pytest.mark.parametrize("kind", ["by hand", "a copy of Integ's own"])
