@@ -11,7 +11,7 @@ from integ_runtime.proton.layout import find_program, is_32_bit
 from integ_runtime.steam.tools import read_tool
 from integ_server.contract.errors import IntegrityError
 
-_LOADER_32 = "lib/ld-linux.so.2"
+_LOADER_32 = "ld-linux.so.2"
 _FIRST_LINES = 4096
 
 
@@ -49,10 +49,11 @@ def _read_wine(build: InstalledBuild, prefix: Path, root: Path) -> WineBuild:
                 f"{build.version} knows 32-bit prefixes alone, and this one is for 64 bits",
                 hint=f"integ launch {key} --proton {build.version.removesuffix('-x86')}, or: integ prefix remove {key}",
             )
-        if not (root / _LOADER_32).exists():
+        if not any((root / each / _LOADER_32).exists() for each in ("lib", "usr/lib")):
             if wine64 is None:
                 raise LaunchError(
-                    f"{build.version} needs 32-bit libraries, which this machine has not", hint="install 32-bit libraries (glibc)"
+                    f"{build.version} needs 32-bit libraries, which this machine has not",
+                    hint=f"integ install-proton {build.version.removesuffix('-x86')}, or install glibc for 32 bits",
                 )
             wine = None
             notes = ("32-bit programs will not run: this machine has no 32-bit libraries",)

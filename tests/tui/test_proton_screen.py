@@ -205,3 +205,7 @@ async def test_another_family_is_asked_for() -> None:
         await until(pilot, lambda: ("available", "umu", False) in proton.asked)
         await settled(pilot)
         assert "UMU-Proton" in screen_text(app) and "Nothing was found." in screen_text(app)
+        await pilot.press("f", "f")
+        await until(pilot, lambda: ("available", "wine-ge", False) in proton.asked)
+        await settled(pilot)
+        assert "Wine-GE, plain Wine" in screen_text(app)

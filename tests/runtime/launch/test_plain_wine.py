@@ -194,8 +194,9 @@ def called(build: InstalledBuild, prefix: Path, root: Path) -> WineBuild:
 def test_without_32_bit_libraries_the_64_bit_loader_is_taken_with_a_word(stage: Stage, home: Path) -> None:
     build, root = build_of(stage), home / "host"
     (build.path / "bin" / "wine").write_bytes(ELF_32)
-    with pytest.raises(LaunchError, match="needs 32-bit libraries"):
+    with pytest.raises(LaunchError, match="needs 32-bit libraries") as told:
         called(build, prefix_of(stage), root)
+    assert told.value.hint.startswith("integ install-proton wine-11.7,")
     write_program(build.path / "bin" / "wine64", RECORDER)
     found = called(build, prefix_of(stage), root)
     assert found.wine.name == "wine64" and "32-bit programs will not run" in found.notes[0]
