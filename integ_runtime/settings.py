@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from integ_runtime.paths import Paths, read_paths
@@ -15,28 +14,27 @@ from integ_server.contract.errors import UsageError
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeSettings:
+class RuntimeSettings(NamedTuple):
     """One value a setting; the name in `config.toml` is the field's, in the environment `INTEG_` and the field's in capitals."""
 
     paths: Paths
-    backend_url: str | None = field(default=None, repr=False)
+    backend_url: str | None = None
     """A backend for many; None runs it embedded."""
     plain_http: str = "refuse"
     """Whether a backend on another machine may be asked without encryption: refuse or allow."""
-    upstream_url: str | None = field(default=None, repr=False)
+    upstream_url: str | None = None
     """Where all requests to the outside go instead: a sandbox, a mirror, a proxy. https, or loopback."""
-    token: str = field(default="", repr=False)
+    token: str = ""
     """A personal token for the backend."""
     library_dirs: tuple[Path, ...] = ()
     """Where games are installed; the first is the default. Empty: `~/Games`."""
     bandwidth_limit: int | None = None
     """Bytes a second for all downloads of one process together; None is no limit. Written as 4M, 500K or plain bytes."""
-    github_token: str = field(default="", repr=False)
+    github_token: str = ""
     """Lifts GitHub's 60 requests an hour."""
-    steam_api_key: str = field(default="", repr=False)
+    steam_api_key: str = ""
     gog_client_id: str = ""
-    gog_client_secret: str = field(default="", repr=False)
+    gog_client_secret: str = ""
     log_level: str = "WARNING"
     runner: str = "auto"
     """How Windows games run: auto, umu, runtime (Proton in a Steam runtime) or bare (Proton on the host)."""
@@ -45,13 +43,10 @@ class RuntimeSettings:
     save_manifest: Path | None = None
     """A ludusavi manifest on this disk, which says where games keep their saves."""
 
-    def __post_init__(self) -> None:
-        """The library cache belongs to one backend; another one's is another file, as good as new or as it was left."""
-        if self.backend_url is not None:
-            import hashlib  # most players have no backend, and every command comes by here
-
-            mark = hashlib.sha256(self.backend_url.encode()).hexdigest()[:12]
-            object.__setattr__(self, "paths", replace(self.paths, cache_name=f"library-{mark}.db"))
+    def __repr__(self) -> str:
+        """Without secrets, and without addresses, which may hold some."""
+        shown = (f"{name}={value!r}" for name, value in self._asdict().items() if name not in SECRET_SETTINGS | ADDRESSES)
+        return f"RuntimeSettings({', '.join(shown)})"
 
     @property
     def games_root(self) -> Path:
@@ -59,7 +54,8 @@ class RuntimeSettings:
 
 
 SECRET_SETTINGS = {"token", "github_token", "steam_api_key", "gog_client_secret"}
-SETTING_NAMES = tuple(each.name for each in fields(RuntimeSettings) if each.name != "paths")
+ADDRESSES = {"backend_url", "upstream_url"}
+SETTING_NAMES = tuple(name for name in RuntimeSettings._fields if name != "paths")
 _WITHOUT_PREFIX = {"backend_url", "steam_api_key", "gog_client_id", "gog_client_secret"}
 _LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 _RUNNERS = {"auto", "umu", "runtime", "bare"}
@@ -84,6 +80,12 @@ def read_settings(environ: Mapping[str, str] = os.environ, declared: Mapping[str
         raw, where = _raw_value(name, environ, written, paths.config_file)
         if raw is not None:
             values[name] = parse_setting(name, raw, where)
+    backend_url = values.get("backend_url")
+    if backend_url is not None:  # the library cache belongs to one backend; another one's is another file, as good as new or as it was left
+        import hashlib  # most players have no backend, and every command comes by here
+
+        mark = hashlib.sha256(backend_url.encode()).hexdigest()[:12]
+        paths = paths._replace(cache_name=f"library-{mark}.db")
     return RuntimeSettings(paths=paths, **values)
 
 

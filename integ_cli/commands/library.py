@@ -71,9 +71,7 @@ def show(game: GameArgument) -> None:
     title = one_of_several(out, lambda text: rows.get_title(cache_db, text), game)
     with cache_errors():
         details = rows.details(cache_db, title.title_id)
-    from dataclasses import asdict
-
-    item = {**asdict(title), "details": details, "steam": _steam(title, paths.home)}
+    item = {**title.as_dict(), "details": details, "steam": _steam(title, paths.home)}
     out.result("show", item, title.title, _about(item), _releases(out, item), details.get("description", ""), _note(details))
 
 

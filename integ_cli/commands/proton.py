@@ -102,7 +102,7 @@ def available(
     builds, notice, others = session.run(out, work)
     if notice:
         out.warn(notice)
-    items = [asdict(each) for each in builds]
+    items = [each._asdict() for each in builds]
     cells = [
         (each["version"], each["family"], day(each["published_at"]), size(each["size_bytes"]), "installed" if each["installed"] else "")
         for each in items

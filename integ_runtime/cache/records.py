@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseRow:
+class ReleaseRow(NamedTuple):
     """A game at one store. Moments are RFC 3339 text in UTC."""
 
     key: str
@@ -25,8 +24,7 @@ class ReleaseRow:
     proton: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TitleRow:
+class TitleRow(NamedTuple):
     """A title with its releases, in a fixed order: by provider, then by key."""
 
     title_id: str
@@ -40,9 +38,11 @@ class TitleRow:
     installed: bool
     releases: tuple[ReleaseRow, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        return {**self._asdict(), "releases": [each._asdict() for each in self.releases]}
 
-@dataclass(frozen=True, slots=True)
-class LocalFact:
+
+class LocalFact(NamedTuple):
     """What this machine alone knows of a release, from Steam's own files or from Integ's installs and play records."""
 
     key: str
@@ -57,21 +57,19 @@ class LocalFact:
     proton: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A decision of the player's that the backend has not heard of, or whose outcome was not read yet."""
 
     what: Literal["game", "user", "merge", "split", "unsplit"]
     games: tuple[str, ...] = ()
     """Keys of releases; to be split, also a title's id."""
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    wishes: Mapping[str, Any] = MappingProxyType({})
     """The fields of `GameWishes`, or for `user` of `UserWishes`, that were named."""
     at: str = ""
     """When it was decided: RFC 3339, UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchWishes:
+class LaunchWishes(NamedTuple):
     """What counts when a release is started, as far as the library knows."""
 
     required_proton: str | None = None
@@ -84,8 +82,7 @@ class LaunchWishes:
     """What the player adds to the game's command line, quoted as for a shell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """What the player decided about one release and the title it is in."""
 
     key: str

@@ -101,7 +101,7 @@ class Games:
             place = self._choose_place(plan, before, options)
             if before is not None and before.whole and _same_content(before, plan):
                 if kept_dlc(wanted) != before.dlc_asked:  # nothing to fetch for it today
-                    self._installed.save(replace(before, dlc_asked=kept_dlc(wanted)))
+                    self._installed.save(before._replace(dlc_asked=kept_dlc(wanted)))
                 return _result(before, files=0, fetched=0)
 
             async def again() -> DownloadPlan:

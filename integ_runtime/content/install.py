@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,7 +165,7 @@ class Installation:
 
     def _claim(self) -> None:
         """From now on the folder is this game's, and the game is not whole."""
-        kept = replace(self._game, installed_at=self._before.installed_at) if self._before else self._game
+        kept = self._game._replace(installed_at=self._before.installed_at) if self._before else self._game
         self._installed.save(kept)
 
     @contextmanager
@@ -207,8 +207,7 @@ class Installation:
     def _finish(self, entries: list[Entry], size: int, fetched: int) -> Installed:
         start = imports.find_start(self._game.path, self._game.key)
         told = imports.describe(self._game.path, self._game.key)
-        done = replace(
-            self._game,
+        done = self._game._replace(
             state="installed",
             executable=start.executable if start else None,
             arguments=start.arguments if start else (),
@@ -218,7 +217,7 @@ class Installation:
             size_bytes=size,
         )
         if start is not None and start.platform != self._game.platform and start.platform == "linux":
-            done = replace(done, platform="linux")
+            done = done._replace(platform="linux")
         self._installed.save(done)  # the done mark: last
         return Installed(done, sum(1 for each in entries if each.kind == "file"), fetched)
 

@@ -7,9 +7,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from integ_runtime.launch.playtime import SESSIONS, read_plays
 from integ_runtime.paths import Paths
@@ -28,8 +27,7 @@ KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,127}
 State = Literal["installing", "installed", "removing"]
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledGame:
+class InstalledGame(NamedTuple):
     """
     What was put where, and what starts it. Paths are absolute.
 
@@ -69,8 +67,7 @@ class InstalledGame:
         return self.state == "installed"
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedRecord:
+class DamagedRecord(NamedTuple):
     file: Path
     reason: str
 
@@ -120,13 +117,13 @@ class InstalledGames:
 
     def save(self, game: InstalledGame) -> None:
         """Write the record in one step: a reader sees the old one or the new one."""
-        body = {"schema": SCHEMA, **asdict(game)}
+        body = {"schema": SCHEMA, **game._asdict()}
         file = self.folder(game.key) / RECORD
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(body, default=str, indent=1))  # ASCII: odd file names survive as escapes
 
     def set_state(self, game: InstalledGame, state: State) -> InstalledGame:
-        changed = replace(game, state=state)
+        changed = game._replace(state=state)
         self.save(changed)
         return changed
 

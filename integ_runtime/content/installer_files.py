@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +52,7 @@ class InstallerFiles:
         for at, path in enumerate(self.paths):
 
             def further(progress: Progress, before: int = before) -> None:
-                report(replace(progress, done_bytes=before + (progress.done_bytes or 0), total_bytes=whole))
+                report(progress._replace(done_bytes=before + (progress.done_bytes or 0), total_bytes=whole))
 
             fetched += await self._fetch_one(at, path, further)
             before += path.stat().st_size

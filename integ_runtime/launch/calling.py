@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from integ_runtime.errors import LaunchError
 from integ_runtime.launch.environment import clean
@@ -28,8 +28,7 @@ _NO_QUESTIONS = "mscoree,mshtml="
 PROTONS_USER = "steamuser"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What is to be called."""
 
     verb: Verb
@@ -47,19 +46,18 @@ class Asked:
     """What umu-run wants to hear, where that is a word of its own."""
     umu_id: str = UNKNOWN
     log_dir: Path | None = None
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = MappingProxyType({})
     """What the player sets."""
     quietly: bool = False
     """Whether nobody may be there to answer a question."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     runner: Runner
     words: tuple[str, ...]
-    env: dict[str, str] = field(repr=False)
+    env: dict[str, str]
     """What is set for it; the player's own comes before it."""
-    joined: dict[str, str] = field(default_factory=dict, repr=False)
+    joined: Mapping[str, str] = MappingProxyType({})
     """Variables in which the player's own is part of what is set."""
     notes: tuple[str, ...] = ()
 
@@ -80,8 +78,7 @@ class Build(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class BuildTool:
+class BuildTool(NamedTuple):
     """A Proton, with its tool manifest."""
 
     version: str
@@ -123,8 +120,7 @@ class BuildTool:
         return Call(way, (*(word for each in reversed(chain) for word in each.command(asked.verb)), *asked.program), env)
 
 
-@dataclass(frozen=True, slots=True)
-class WineBuild:
+class WineBuild(NamedTuple):
     """
     Plain Wine: no script, no container. The verbs are all one to it: who starts it has waited until the prefix is quiet.
 

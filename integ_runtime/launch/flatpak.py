@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from integ_runtime.errors import LaunchError
@@ -30,8 +29,7 @@ def on_the_host(plan: LaunchPlan) -> LaunchPlan:
     from integ_runtime.launch.host import RUN_ID
 
     around = (*for_commands(plan.env), "INTEG_GAME_KEY", "INTEG_GAME_TITLE")
-    return replace(
-        plan,
+    return plan._replace(
         argv=_handed(plan, plan.argv, (*plan.env, RUN_ID)),
         before=_handed(plan, plan.before, around),
         after=_handed(plan, plan.after, (*around, "INTEG_EXIT_CODE")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,7 +112,7 @@ class Launcher:
             cwd=kept.cwd,
             task=task,
         )
-        plan = replace(plan, notes=(*notes, *plan.notes))
+        plan = plan._replace(notes=(*notes, *plan.notes))
         if plan.runner == "steam":
             return plan
         return await late_loop.in_thread(self._with_commands, plan, kept)
@@ -156,12 +155,12 @@ class Launcher:
 
             plan = await late_loop.in_thread(plan_by_steam, key, args, self._steam(), self._environ)
             left_out = f"wrappers, variables and tasks are left out: Steam starts {plan.title}, and has launch options of its own"
-            return replace(plan, notes=(left_out,)) if wrappers or env or task else plan
+            return plan._replace(notes=(left_out,)) if wrappers or env or task else plan
         game = await late_loop.in_thread(self._installed.get, key)
         if task:
             game = await late_loop.in_thread(with_task, game, task)
         if cwd:
-            game = replace(game, working_dir=Path(cwd))
+            game = game._replace(working_dir=Path(cwd))
         await late_loop.in_thread(check_program, game)
         if asked is None:  # who names a Proton version wants what the game brings
             game = await late_loop.in_thread(with_own_emulator, game, self._which)
@@ -223,7 +222,7 @@ class Launcher:
             umu_id=await late_loop.in_thread(read_id, self._installed.folder(key)),
             tool=tool,
         )
-        return replace(plan, notes=(*plan.notes, back)) if back else plan
+        return plan._replace(notes=(*plan.notes, back)) if back else plan
 
     async def _build_for(self, key: str, *, asked: str | None, required: str | None) -> InstalledBuild:
         try:
@@ -355,7 +354,7 @@ class Launcher:
         notes = plan.notes
         if after and not after[0]:
             notes, after = (*notes, f"{kept.after} is left out: it is not installed"), ()
-        plan = replace(plan, before=before, after=after, notes=notes)
+        plan = plan._replace(before=before, after=after, notes=notes)
         return on_the_host(plan) if inside else plan
 
     def _command(self, plan: LaunchPlan, text: str) -> tuple[str, ...]:
@@ -366,9 +365,12 @@ class Launcher:
     def _which(self, program: str) -> Path | None:
         """Where *program* is; from inside Flatpak, where the host has it."""
         if not self._flatpak_info.exists():
-            import shutil  # with all the packers it knows
+            path = clean(self._environ).get("PATH", os.defpath)
+            if "/" not in program and not any(os.path.exists(os.path.join(each, program)) for each in path.split(os.pathsep)):  # noqa: PTH110, PTH118
+                return None  # most machines have no umu-run, and `shutil` brings along all the packers it knows
+            import shutil
 
-            found = shutil.which(program, path=clean(self._environ).get("PATH", os.defpath))
+            found = shutil.which(program, path=path)
             return Path(found) if found else None
         if "/" in program:
             return Path(program) if Path(program).exists() else None

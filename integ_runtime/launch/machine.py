@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from integ_runtime.steam.tools import SteamTool
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """Read beforehand; a native game needs the first few alone."""
 
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     home: Path
     uid: int
     umu_run: Path | None = None
@@ -24,6 +23,9 @@ class Machine:
     tools: tuple[SteamTool, ...] = ()
     """What Steam keeps here: the runtimes are among them."""
     steam_root: Path | None = None
-    programs: Mapping[str, Path | None] = field(default_factory=dict)
+    programs: Mapping[str, Path | None] = MappingProxyType({})
     """Where each wrapper's program is; None when it is nowhere on PATH."""
     session_bus: bool = True
+
+    def __repr__(self) -> str:
+        return f"Machine({self.home})"  # not what is in its environment

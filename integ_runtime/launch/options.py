@@ -6,9 +6,9 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from integ_runtime.errors import LaunchError
 from integ_runtime.launch.environment import is_reserved, shown
@@ -21,12 +21,11 @@ _COMMAND = "%command%"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
-@dataclass(frozen=True, slots=True)
-class GameOptions:
+class GameOptions(NamedTuple):
     """How one game is started on this machine, in `options.json` in its folder; its own user alone may read it."""
 
     wrappers: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = MappingProxyType({})
     arguments: str = ""
     """As Steam takes them: words for the game, or `VAR=value wrapper %command% words`. Counts in place of the backend's launch options."""
     cwd: str = ""
@@ -37,7 +36,10 @@ class GameOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """As `options` prints them: no secret is shown."""
-        return {**asdict(self), "wrappers": list(self.wrappers), "env": shown(self.env)}
+        return {**self._asdict(), "wrappers": list(self.wrappers), "env": shown(self.env)}
+
+    def __repr__(self) -> str:
+        return f"GameOptions({self.as_dict()})"
 
 
 def read_options(game_dir: Path, key: str) -> GameOptions:
@@ -76,7 +78,7 @@ def write_options(game_dir: Path, options: GameOptions) -> None:
             file.unlink(missing_ok=True)
             return
         game_dir.mkdir(parents=True, exist_ok=True)
-        replace_file(file, json.dumps({"schema": SCHEMA, **asdict(options)}, indent=1))
+        replace_file(file, json.dumps({"schema": SCHEMA, **options._asdict(), "env": dict(options.env)}, indent=1))
 
 
 def changed(kept: GameOptions, wanted: Mapping[str, Any]) -> GameOptions:
@@ -87,7 +89,7 @@ def changed(kept: GameOptions, wanted: Mapping[str, Any]) -> GameOptions:
         LaunchError: Something in it can't be read.
         UsageError: A variable in it is Integ's own.
     """
-    new = replace(kept, **wanted)
+    new = kept._replace(**wanted)
     for text in new.wrappers:
         split_wrappers(text)
     env, _, _ = steam_words(new.arguments)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 VERB: Verb = "waitforexitandrun"
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(NamedTuple):
     """What is run in a prefix in place of its game."""
 
     words: tuple[str, ...]
@@ -36,14 +34,13 @@ class Tool:
     """Whether nobody may be there to answer a question."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchPlan:
+class LaunchPlan(NamedTuple):
     key: str
     title: str
     argv: tuple[str, ...]
-    env: dict[str, str] = field(repr=False)
+    env: dict[str, str]
     """What is set beyond what is passed on."""
-    environ: dict[str, str] = field(repr=False)
+    environ: dict[str, str]
     """The whole environment of the game."""
     cwd: Path
     runner: Runner
@@ -60,6 +57,10 @@ class LaunchPlan:
     """What the player wants run once the game has really ended, however it did."""
     on_host: bool = False
     """Run from inside Flatpak, by the host."""
+
+    def __repr__(self) -> str:
+        """As a person may see it: no variable but those that are set for it, and of them no secret."""
+        return f"LaunchPlan({self.key}, {self.as_dict()})"
 
     def surroundings(self) -> dict[str, str]:
         """The environment of both commands: the game's, without secrets, and which game it is."""

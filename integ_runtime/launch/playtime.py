@@ -7,10 +7,9 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from integ_runtime.launch.supervisor import append_line, boot_id, started_at_tick
 
@@ -19,8 +18,7 @@ JOURNALS = "playing"
 """Folder with one `<run id>.json` for each play that goes on, or whose supervisor was killed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plays:
+class Plays(NamedTuple):
     sessions: int = 0
     seconds: float = 0.0
     last_played_at: str | None = None
@@ -31,8 +29,7 @@ class Plays:
         return int(self.seconds // 60)
 
 
-@dataclass(frozen=True, slots=True)
-class Playing:
+class Playing(NamedTuple):
     """A play that goes on."""
 
     run_id: str

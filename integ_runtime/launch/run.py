@@ -9,9 +9,8 @@ import signal
 import termios
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from integ_runtime import late_loop
 from integ_runtime.launch.environment import masked, shown
@@ -32,8 +31,7 @@ PLAY_LOCK = "play.lock"
 AFTER_LIMIT_S = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchOutcome:
+class LaunchOutcome(NamedTuple):
     exit_code: int
     """The game's own; 128 + N when signal N ended it."""
     log_path: Path | None
@@ -130,8 +128,7 @@ async def run_tool(plan: LaunchPlan, *, lock: int | None, log_dir: Path, attach:
     return await follow(started, plan, presses=1, on_started=None, stop_when_asked=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A game that a supervisor was told to start."""
 
     child: int

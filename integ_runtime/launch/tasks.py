@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from integ_runtime.content.installed import InstalledGame
@@ -35,7 +34,7 @@ def with_task(game: InstalledGame, name: str) -> InstalledGame:
         there = ", ".join(task.name for task in tasks) or "none"
         raise NotFoundError(f"{name!r} is no task of {game.title}; there are: {there}", hint=f"integ launch {game.key} --task NAME")
     start = found[0].start
-    return replace(game, platform=start.platform, executable=start.executable, arguments=start.arguments, working_dir=start.working_dir)
+    return game._replace(platform=start.platform, executable=start.executable, arguments=start.arguments, working_dir=start.working_dir)
 
 
 def with_own_emulator(game: InstalledGame, which: Callable[[str], Path | None]) -> InstalledGame:
@@ -54,7 +53,7 @@ def with_own_emulator(game: InstalledGame, which: Callable[[str], Path | None]) 
         return game
     cwd = game.working_dir or game.executable.parent
     words = tuple(_as_here(word, cwd, game) for word in game.arguments)
-    return replace(game, platform="linux", executable=program, arguments=words, working_dir=cwd)
+    return game._replace(platform="linux", executable=program, arguments=words, working_dir=cwd)
 
 
 def _as_here(word: str, cwd: Path, game: InstalledGame) -> str:

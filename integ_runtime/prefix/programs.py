@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -240,7 +240,7 @@ def _by_winetricks(made: LaunchPlan, script: Path | None, verbs: Sequence[str]) 
         raise ProgramMissingError("neither umu-run nor winetricks is on this machine", hint="install winetricks, or umu-launcher")
     env = {"WINEPREFIX": str(made.prefix / "pfx"), "WINE": str(wine), "WINESERVER": str(server)}
     runner: Runner = "wine" if made.runner == "wine" else "bare"
-    return replace(made, argv=(str(script), "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner=runner)
+    return made._replace(argv=(str(script), "-q", *verbs), env=env, environ={**made.environ, **env}, cwd=made.prefix, runner=runner)
 
 
 def _applied(prefix: Path) -> frozenset[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.content.installed import USED, write_whole
 from integ_server.releases.families import FAMILIES, natural_order
@@ -23,8 +23,7 @@ _FAMILIES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """The build that used a prefix."""
 
     version: str

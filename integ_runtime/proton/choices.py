@@ -6,10 +6,9 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from integ_runtime import late_loop
 from integ_runtime.proton.installed import InstalledBuild
@@ -23,8 +22,7 @@ _FILE = "proton.json"
 DEFAULT_SETTING = "default_proton"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     version: str | None
     """None: a choice was taken back."""
     at: str

@@ -8,8 +8,8 @@ import re
 import shlex
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.proton.layout import is_build, machines, missing_parts
 from integ_runtime.proton.processor import can_run
@@ -38,8 +38,7 @@ _RECORD_BYTES = 64 << 10
 _VALVE_VERSION = re.compile(r"proton[ _-]*(\d+)(?:[._](\d+))?", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class InstalledBuild:
+class InstalledBuild(NamedTuple):
     version: str
     """What a player calls it: `GE-Proton8-26`, or the name that Steam knows it by."""
     family: str
@@ -143,8 +142,7 @@ def _steam_build(tool: SteamTool) -> InstalledBuild:
     if record.get("place") != IN_STEAM:  # a copy of one of Integ's own has a record too, and is the player's
         return build
     size = record.get("size_bytes")
-    return replace(
-        build,
+    return build._replace(
         family=_text(record, "family") or "steam",
         size_bytes=size if isinstance(size, int) else None,
         arch=_text(record, "arch") or arch,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.steam.tools import is_executable
 from integ_server.releases.families import ARM, X86, Kind
@@ -13,8 +13,7 @@ _MACHINES = {62: X86, 183: ARM, 3: X86}  # 3 is i386, which an x86_64 build has 
 _I386 = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     entry: tuple[str, ...]
     """What starts it: one of these, as a program."""
     files: tuple[str, ...]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from integ_runtime import late_loop
 from integ_runtime.progress import Progress, Report, unheard
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from integ_runtime.proton.verify import VerifyOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedBuild:
+class PublishedBuild(NamedTuple):
     version: str
     family: str
     published_at: str | None
@@ -35,8 +33,7 @@ class PublishedBuild:
     installed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UsedBuild:
+class UsedBuild(NamedTuple):
     """What a game, or all without a choice of their own, run with from now on."""
 
     build: InstalledBuild

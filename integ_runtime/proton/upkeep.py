@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ class Upkeep:
 
         def free() -> list[InstalledBuild]:
             return [
-                replace(each, size_bytes=each.size_bytes if each.size_bytes is not None else size_of(each.path))
+                each._replace(size_bytes=each.size_bytes if each.size_bytes is not None else size_of(each.path))
                 for each in own
                 if each.path not in spared and next(processes_from(each.path), None) is None and not self._store.steam_users(each)
             ]
@@ -205,7 +205,7 @@ def _lines(own: Sequence[InstalledBuild]) -> Iterable[_Line]:
         lines.setdefault((build.family, _variant_of(build), _arch_of(build)), []).append(build)
     for (family, variant, arch), here in lines.items():
         newest = parse_version(variant or "latest", family=family)
-        yield _Line(replace(newest, arch=arch), here)
+        yield _Line(newest._replace(arch=arch), here)
 
 
 def _variant_of(build: InstalledBuild) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.content.installed import is_key
@@ -24,7 +23,7 @@ def exported(runtime: Runtime) -> dict[str, dict[str, Any]]:
         if is_key(key) and not key.startswith("steam:"):
             with suppress(LaunchError):
                 kept = _public(runtime.launcher.options(key))
-                told = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(kept).items() if value}
+                told = {name: list(value) if isinstance(value, tuple) else value for name, value in kept._asdict().items() if value}
                 found |= {key: told} if told else {}
     return found
 
@@ -53,7 +52,7 @@ def told(value: Any) -> Any:
 
 def _public(options: GameOptions) -> GameOptions:
     """*options* without secret variables; arguments with one in them are left out as a whole."""
-    public = GameOptions(**{**asdict(options), "env": {name: value for name, value in options.env.items() if not is_secret(name)}})
+    public = options._replace(env={name: value for name, value in options.env.items() if not is_secret(name)})
     try:
         has_secret = any(is_secret(name) for name in steam_words(options.arguments)[0])
     except LaunchError:  # edited by hand into something that no launch would take either

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from integ_runtime.cache.records import TitleRow
@@ -209,7 +209,7 @@ class _Games:
             shown = title.title if title is not None else self.declared[name].title
             changes = [
                 Change("game", key, f"options.{each}", told(before) or None, told(after) or None, shown)
-                for each, before, after in ((each.name, getattr(kept, each.name), getattr(new, each.name)) for each in fields(kept))
+                for each, before, after in zip(kept._fields, kept, new, strict=True)
                 if before != after
             ]
             if changes:

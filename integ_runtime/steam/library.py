@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from integ_runtime.cache.records import LocalFact
 from integ_runtime.steam.manifests import SteamApp, apps_in, find_app, is_tool, with_play
@@ -20,8 +18,7 @@ from integ_runtime.steam.users import Play, SteamUser, find_users, read_chosen_t
 _SYSTEM = Path("/")
 
 
-@dataclass(frozen=True, slots=True)
-class SteamSnapshot:
+class SteamSnapshot(NamedTuple):
     roots: tuple[SteamRoot, ...]
     libraries: tuple[SteamLibrary, ...]
     games: tuple[SteamApp, ...]
@@ -127,6 +124,8 @@ class SteamFiles:
         """
         A text that changes when a snapshot would; of the files' times and sizes alone, but for the short lists of libraries.
         """
+        import hashlib  # not for those who look for tools alone
+
         digest = hashlib.blake2b(digest_size=16)
         for path in self._watched():
             try:
@@ -177,7 +176,7 @@ def _games(apps: list[SteamApp], tools: list[SteamTool], play: dict[int, Play], 
             best[app.app_id] = app
     games = []
     for app_id in sorted(best):
-        game = replace(best[app_id], tool=chosen.get((best[app_id].root, app_id), ""))
+        game = best[app_id]._replace(tool=chosen.get((best[app_id].root, app_id), ""))
         played = play.get(app_id)
         games.append(with_play(game, played.playtime_min, played.last_played_at) if played else game)
     return games

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from integ_runtime.steam.roots import SteamLibrary, is_app_id
 from integ_runtime.steam.vdf import Section, read_vdf
@@ -32,8 +31,7 @@ NOT_GAMES = frozenset(
 AppState = Literal["installed", "update waiting", "updating", "installing", "waiting", "paused", "damaged", "uninstalling", "offline"]
 
 
-@dataclass(frozen=True, slots=True)
-class SteamApp:
+class SteamApp(NamedTuple):
     """An app that a library holds, is getting or is losing. Times are Unix seconds, 0 when unknown or never."""
 
     app_id: int
@@ -143,8 +141,7 @@ def is_tool(app: SteamApp) -> bool:
 
 def with_play(app: SteamApp, playtime_min: int, last_played_at: int) -> SteamApp:
     """*app* with what a user's own file says of it; the larger and the later figures win."""
-    return replace(
-        app,
+    return app._replace(
         playtime_min=max(app.playtime_min, playtime_min),
         last_played_at=max(app.last_played_at, last_played_at),
     )

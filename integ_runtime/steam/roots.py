@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.steam.vdf import Section, read_vdf
 from integ_server.contract.errors import IntegrityError, NotFoundError, UsageError
@@ -30,8 +30,7 @@ TOOLS_FOLDER = "compatibilitytools.d"
 _CLIENT_PARTS = ("steam.sh", "ubuntu12_32", "ubuntu12_64")
 
 
-@dataclass(frozen=True, slots=True)
-class SteamRoot:
+class SteamRoot(NamedTuple):
     """One Steam installation; `path` is real, with no link in it."""
 
     flavour: str
@@ -45,8 +44,7 @@ class SteamRoot:
     """Whether the client's own programs are here, so that it can be started."""
 
 
-@dataclass(frozen=True, slots=True)
-class SteamLibrary:
+class SteamLibrary(NamedTuple):
     path: Path
     root: Path
     """The Steam installation that uses it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.steam.manifests import SteamApp
 from integ_runtime.steam.roots import TOOLS_FOLDER, SteamRoot
@@ -41,8 +41,7 @@ VALVE_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SteamTool:
+class SteamTool(NamedTuple):
     """A folder with a `toolmanifest.vdf`: something that runs a program, or that such a thing runs in."""
 
     name: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from integ_runtime.steam.manifests import moment
 from integ_runtime.steam.roots import SteamRoot, is_app_id
@@ -16,8 +16,7 @@ _STEAM = ("Software", "Valve", "Steam")
 _EMPTY = Section()
 
 
-@dataclass(frozen=True, slots=True)
-class SteamUser:
+class SteamUser(NamedTuple):
     """Somebody who signed in to this Steam."""
 
     steam_id: str
@@ -34,8 +33,7 @@ class SteamUser:
         return self.folder / "config" / "localconfig.vdf"
 
 
-@dataclass(frozen=True, slots=True)
-class Play:
+class Play(NamedTuple):
     playtime_min: int
     last_played_at: int
     """Unix seconds; 0 when unknown or never."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from integ_server.contract.errors import BuildNotFoundError, UsageError
 from integ_server.releases.archives import (
     ARCHES,
@@ -69,7 +67,7 @@ def parse_version(text: str, *, family: str | None = None) -> Wanted:
         raise BuildNotFoundError(f"{text.strip()!r} is no version of {kind.title}", hint=f"integ proton available --family {kind.slug}")
     if wanted is None:
         raise BuildNotFoundError(f"{text.strip()!r} is no Proton version", hint="integ proton available")
-    return replace(wanted, arch=arch)
+    return wanted._replace(arch=arch)
 
 
 def kind_of(family: str) -> Kind:

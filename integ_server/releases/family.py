@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 Kind = Literal["proton", "wine"]
 """How a build is called: by its `proton` script, or as plain Wine, by its `bin/wine`; Steam and umu can start the first kind alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One project that publishes Proton builds; another one is another module beside this, and an entry of `FAMILIES`."""
 
     slug: str
@@ -42,8 +40,7 @@ class Family:
         return wanted is not None and tag.casefold() in {each.casefold() for each in wanted.tags}
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a typed name asks for: one of `tags`, in that order, else the newest version whose name begins with `newest_of`."""
 
     family: Family

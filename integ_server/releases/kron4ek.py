@@ -9,7 +9,7 @@ bits alone. Here each is a version of its own, called like its archive without t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from integ_server.releases.family import Family, Wanted, natural_order
 
@@ -24,8 +24,7 @@ VARIANTS = tuple("-".join(word for word in (patches, width) if word) for patches
 _PROTON_VARIANTS = tuple("-".join(word for word in ("proton", width) if word) for width in _WIDTHS)
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(NamedTuple):
     number: str
     """`11.7`, `11`; empty when none is named."""
     step: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +66,7 @@ def test_a_damaged_record_and_a_half_done_install_are_told(around: Around) -> No
     games.save(game)
     assert (doctor.check_games(around).state, doctor.check_games(around).found) == ("ok", "1 installed through Integ")
     for state, mend in (("installing", "integ install gog:1"), ("removing", "integ uninstall gog:1")):
-        games.save(replace(game, state=state))
+        games.save(game._replace(state=state))
         assert doctor.check_games(around) == Check("games", "warn", "half done: Tea", mend)
     record = paths.game_dir("gog:1") / "install.json"
     record.write_text("{")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ async def test_a_build_is_unpacked_where_it_will_stay_and_never_in_tmp(
 ) -> None:
     """A folder for temporary files is often memory, and smaller than a build."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
-    config = replace(read_settings({"HOME": str(home)}), upstream_url=sandbox.url)
+    config = read_settings({"HOME": str(home)})._replace(upstream_url=sandbox.url)
     done = await ProtonStore(config, SteamFiles(home, {}, system=home)).install("ge-9.1")
     assert Path(done.path).is_relative_to(home)
 
@@ -42,7 +41,7 @@ async def test_a_build_is_unpacked_where_it_will_stay_and_never_in_tmp(
 async def test_a_build_whose_files_are_read_only_can_be_removed_and_installed_again(
     home: Path, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    config = replace(read_settings({"HOME": str(home)}), upstream_url=sandbox.url)
+    config = read_settings({"HOME": str(home)})._replace(upstream_url=sandbox.url)
     store = ProtonStore(config, SteamFiles(home, {}, system=home))
     path = Path((await store.install("ge-9.1")).path)
     for folder, _, names in os.walk(path, topdown=False):

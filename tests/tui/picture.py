@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 import urllib.parse
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +26,7 @@ async def take(home: Path) -> str:
     made = create_sandbox(make_world("demo"))
     environ = {"HOME": str(home)}
     with serve(made) as url:
-        async with open_runtime(replace(read_settings(environ), upstream_url=url)) as runtime:
+        async with open_runtime(read_settings(environ)._replace(upstream_url=url)) as runtime:
             await runtime.accounts.sign_in_with_key("steam", made.world.steam_key, made.world.steam_id)
             await runtime.accounts.sign_in_with_code("gog", urllib.parse.unquote(gog_code(url)))
             await runtime.sync()

@@ -223,12 +223,12 @@ async def test_no_token_goes_to_another_address(session: Session, elsewhere: str
 
 
 async def test_a_backend_elsewhere_without_encryption_is_refused_unless_that_is_agreed_to() -> None:
-    readable = replace(read_settings(), backend_url="http://nas.example:8000", token="integ_pat_x")
+    readable = read_settings()._replace(backend_url="http://nas.example:8000", token="integ_pat_x")
     with pytest.raises(UsageError, match="not encrypted") as told:
         async with open_http(readable):
             pass
     assert "plain_http allow" in told.value.hint
-    async with open_http(replace(readable, plain_http="allow")) as http:
+    async with open_http(readable._replace(plain_http="allow")) as http:
         assert http.base_url.host == "nas.example"
-    async with open_http(replace(readable, backend_url="http://127.0.0.1:1")) as http:
+    async with open_http(readable._replace(backend_url="http://127.0.0.1:1")) as http:
         assert http.base_url.port == 1

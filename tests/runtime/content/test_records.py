@@ -71,7 +71,7 @@ def test_a_record_comes_back_as_it_was_even_with_names_that_are_no_text(installe
     ],
 )
 def test_a_damaged_record_is_told_and_hides_no_other(installed: InstalledGames, text: str) -> None:
-    installed.save(replace(GAME, key="gog:2"))
+    installed.save(GAME._replace(key="gog:2"))
     file = installed.folder("gog:1") / "install.json"
     file.parent.mkdir()
     file.write_bytes(text.encode("latin-1"))

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,4 +261,4 @@ async def test_programs_are_looked_up_where_the_host_has_them(stage: Stage, home
 )
 def test_what_is_in_the_sandbox_alone_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(LaunchError, match="Flatpak alone"):
-        on_the_host(replace(plan_native(GAME, machine()), **changes))  # type: ignore[arg-type]
+        on_the_host(plan_native(GAME, machine())._replace(**changes))  # type: ignore[arg-type]

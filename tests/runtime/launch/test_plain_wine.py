@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,7 +137,7 @@ async def test_a_change_between_proton_and_wine_is_told_and_keeps_a_snapshot(sta
     (kept,) = list_snapshots(stage.installed.folder(KEY))
     assert (kept.reason, kept.used) == ("older-build", Used("GE-Proton9-27", "ge"))
     assert (await stage.launcher.plan(KEY)).notes == (), "Wine has it now"
-    stage.proton.build = replace(wine, version="wine-11.8")
+    stage.proton.build = wine._replace(version="wine-11.8")
     assert (await stage.launcher.plan(KEY)).notes == (), "a newer one of the family may have it"
     stage.proton.build = proton
     assert "wine-11.7 has used this prefix" in (await stage.launcher.plan(KEY)).notes[0]
@@ -207,7 +206,7 @@ def test_without_32_bit_libraries_the_64_bit_loader_is_taken_with_a_word(stage: 
 
 
 def test_a_32_bit_build_is_not_let_into_a_64_bit_prefix(stage: Stage, home: Path) -> None:
-    build = replace(build_of(stage), version="wine-11.7-x86")
+    build = build_of(stage)._replace(version="wine-11.7-x86")
     (build.path / "bin" / "wine").write_bytes(ELF_32)
     (home / "lib").mkdir()
     (home / "lib/ld-linux.so.2").touch()

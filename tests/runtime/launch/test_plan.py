@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +88,12 @@ def test_a_steam_runtime_stands_around_proton_with_the_same_verb() -> None:
 
 
 def test_a_chain_of_runtimes_is_followed_and_a_loop_is_told() -> None:
-    inner = replace(SNIPER, require_tool_appid="4183110")
+    inner = SNIPER._replace(require_tool_appid="4183110")
     outer = tool(HOME / "outer", None, app_id=4183110, line="/run %verb%")
     plan = windows(on=machine(tools=(inner, outer)))
     assert plan.argv[:2] == (str(outer.path / "run"), "waitforexitandrun")
     with pytest.raises(LaunchError, match="asks for itself"):
-        windows(on=machine(tools=(replace(SNIPER, require_tool_appid="1628350"),)))
+        windows(on=machine(tools=(SNIPER._replace(require_tool_appid="1628350"),)))
 
 
 def test_a_build_that_needs_no_runtime_runs_on_the_host() -> None:
@@ -125,7 +124,7 @@ def test_a_way_that_was_asked_for_is_gone_or_refused_but_not_replaced() -> None:
 
 
 def test_folders_that_the_container_does_not_show_are_named_to_it() -> None:
-    far = replace(GAME, path=Path("/games/Tea"), executable=Path("/games/Tea/Tea.exe"))
+    far = GAME._replace(path=Path("/games/Tea"), executable=Path("/games/Tea/Tea.exe"))
     on = machine(**UMU, environ={"PRESSURE_VESSEL_FILESYSTEMS_RW": "/mine:/games/Tea"})
     assert plan_windows(far, build(), on, prefix=PREFIX).env["PRESSURE_VESSEL_FILESYSTEMS_RW"] == "/mine:/games/Tea"
     on = machine(tools=(SNIPER,))
@@ -149,13 +148,13 @@ def test_a_dry_run_shows_no_secret() -> None:
 
 
 def test_an_installer_package_is_opened_by_wine_s_own_program() -> None:
-    msi = replace(GAME, executable=HOME / "Games/Tea/Setup.MSI")
+    msi = GAME._replace(executable=HOME / "Games/Tea/Setup.MSI")
     assert plan_windows(msi, build(None), machine(), prefix=PREFIX).argv[2:5] == ("msiexec", "/i", "Z:\\home\\ann\\Games\\Tea\\Setup.MSI")
 
 
 def test_a_game_that_nothing_starts_says_how_to_name_its_program() -> None:
     with pytest.raises(LaunchError) as caught:
-        plan_native(replace(GAME, executable=None), machine())
+        plan_native(GAME._replace(executable=None), machine())
     assert "integ import gog:5 --path" in caught.value.hint
 
 
@@ -175,7 +174,7 @@ async def test_what_was_planned_is_what_the_stand_ins_are_started_with(home: Pat
     exe = home / "Games" / "Tea" / "Tea.exe"
     exe.parent.mkdir(parents=True)
     exe.write_text("MZ")
-    game = replace(GAME, path=exe.parent, executable=exe)
+    game = GAME._replace(path=exe.parent, executable=exe)
     on = Machine(environ={"PATH": "/usr/bin:/bin"}, home=home, uid=1000, umu_run=umu, tools=(runtime,))
     prefix = home / "prefix"
     plan = plan_windows(game, BuildTool(proton.version, inner), on, prefix=prefix, runner=runner)

@@ -17,7 +17,7 @@ from integ_runtime.errors import LaunchError
 from integ_runtime.launch import run as running
 from integ_runtime.launch.watcher import Watcher
 from integ_server.contract.errors import BusyError
-from tests.runtime.launch.stage import RECORDER, Stage, alive, make_stage, until, write_program
+from tests.runtime.launch.stage import RECORDER, Stage, alive, make_proton, make_stage, until, write_program
 
 
 @pytest.fixture
@@ -133,15 +133,28 @@ def at_once(stage: Stage, *words: str, signals: tuple[str, ...] = (), **more: An
     return subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=60, **more)
 
 
+HEAVY = {"typer", "rich", "asyncio", "logging", "subprocess", "shutil", "socket", "hashlib", "ctypes", "unicodedata", "tomllib"}
+HEAVY |= {"dataclasses", "inspect", "secrets", "random"}
+
+
+def loaded_before_the_start(stage: Stage, key: str) -> set[str]:
+    at_once(stage, "launch", key)  # the first time the library is brought up to date
+    done = at_once(stage, "launch", key)
+    assert done.returncode == 0
+    return set(done.stderr.splitlines()[0].split())
+
+
 def test_a_game_does_not_wait_for_what_it_needs_none_of(stage: Stage) -> None:
-    game = stage.game()
-    at_once(stage, "launch", game.key)  # the first time the library is brought up to date
-    done = at_once(stage, "launch", game.key)
-    assert done.returncode == 0 and stage.started(game)
-    loaded = set(done.stderr.splitlines()[0].split())
-    heavy = {"typer", "rich", "asyncio", "logging", "subprocess", "shutil", "socket", "hashlib", "ctypes", "unicodedata", "tomllib"}
-    assert heavy & loaded == set()
+    loaded = loaded_before_the_start(stage, stage.game().key)
+    assert HEAVY & loaded == set()
     assert not {name for name in loaded if name.startswith(("integ_runtime.steam", "integ_runtime.proton", "integ_runtime.downloads"))}
+
+
+def test_a_windows_game_does_not_wait_for_what_installs_builds(stage: Stage) -> None:
+    make_proton(stage.settings.paths.proton_dir / "GE-Proton9-27", needs=None)
+    loaded = loaded_before_the_start(stage, stage.game("MZ", name="play.exe", platform="windows").key)
+    assert HEAVY & loaded == set()
+    assert not {"integ_runtime.proton.published", "integ_runtime.downloads.fetch", "integ_runtime.prefix.snapshots"} & loaded
 
 
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from integ_runtime.proton.store import ProtonStore
@@ -15,7 +14,7 @@ from tests.conftest_sandbox import RunningSandbox
 
 
 def store_of(home: Path, sandbox: RunningSandbox | None = None) -> ProtonStore:
-    settings = replace(read_settings({"HOME": str(home)}), upstream_url=sandbox.url if sandbox else "http://127.0.0.1:9")
+    settings = read_settings({"HOME": str(home)})._replace(upstream_url=sandbox.url if sandbox else "http://127.0.0.1:9")
     return ProtonStore(settings, SteamFiles(home, {}, system=home / "no-system"))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -198,7 +197,7 @@ async def test_an_arm_build_is_never_taken_on_a_pc_though_it_is_all_there_is(hom
     with Outside().running() as outside:
         path = "/api.github.com/repos/GloriousEggroll/proton-ge-custom/releases?per_page=100"
         outside.files[path] = json.dumps([{"tag_name": "GE-Proton11-6", "assets": assets}]).encode()
-        store = ProtonStore(replace(read_settings({"HOME": str(home)}), upstream_url=outside.url), SteamFiles(home, {}))
+        store = ProtonStore(read_settings({"HOME": str(home)})._replace(upstream_url=outside.url), SteamFiles(home, {}))
         for typed in ("latest", "ge-11.6", "ge-11"):
             with pytest.raises(BuildNotFoundError, match="GE-Proton11-6 has no build for x86_64"):
                 await store.install(typed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,7 +169,7 @@ async def test_one_family_that_fails_does_not_keep_the_others_back(
 ) -> None:
     for each in ("GE-Proton9-1", "UMU-Proton-9.0-3"):
         fake_build(tools, each)
-    monkeypatch.setitem(FAMILIES, "ge", replace(FAMILIES["ge"], repository="nobody/nothing"))
+    monkeypatch.setitem(FAMILIES, "ge", FAMILIES["ge"]._replace(repository="nobody/nothing"))
     monkeypatch.setattr("integ_server.releases.ge.GE", FAMILIES["ge"])
     done = await upkeep.update()
     assert [(each.family, each.updated, bool(each.error)) for each in done.items] == [("ge", False, True), ("umu", True, False)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,7 +146,7 @@ async def test_the_shortcuts_of_others_stay_as_they_are_and_numbers_have_no_gap(
 
 async def test_two_games_of_one_name_have_two_ids(home: Path, steam: SteamHome) -> None:
     installed = InstalledGames(read_paths({"HOME": str(home)}))
-    installed.save(replace(installed.get(KEY), key="gog:2"))
+    installed.save(installed.get(KEY)._replace(key="gog:2"))
     ids = {(await editor(home).add_shortcut(key)).app_id for key in (KEY, "gog:2")}
     assert len(ids) == 2
     assert min(ids) >= 2**31

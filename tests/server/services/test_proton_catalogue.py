@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +137,7 @@ async def test_a_feed_that_fails_changes_nothing_and_says_how_long_to_wait(
 
 
 async def test_a_family_whose_feed_fails_does_not_keep_the_others_from_being_read(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = replace(FAMILIES["ge"], repository="nobody/nothing")
+    gone = FAMILIES["ge"]._replace(repository="nobody/nothing")
     monkeypatch.setitem(FAMILIES, "ge", gone)
     with pytest.raises(ProviderError, match="404"):
         await _read(player)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ async def store(served: Served, home: Path, sandbox: RunningSandbox) -> ProtonSt
     async def the_api() -> ApiClient:
         return api
 
-    settings = replace(read_settings({"HOME": str(home)}), upstream_url=sandbox.url)
+    settings = read_settings({"HOME": str(home)})._replace(upstream_url=sandbox.url)
     return ProtonStore(settings, SteamFiles(home, {}, system=home / "no-system"), the_api)
 
 
