@@ -57,4 +57,4 @@ def _public(options: GameOptions) -> GameOptions:
         has_secret = any(is_secret(name) for name in steam_words(options.arguments)[0])
     except LaunchError:  # edited by hand into something that no launch would take either
         has_secret = True
-    return changed(public, {"arguments": ""}) if has_secret else public
+    return public._replace(arguments="") if has_secret else public

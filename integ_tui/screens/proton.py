@@ -136,17 +136,21 @@ class ProtonScreen(IntegScreen[None]):
             self.query_one(BuildList).say_empty("Nothing was found.\n\nr  asks again")
         if family != self.family:
             return
-        have = {build.version for build in self.installed}
-        self.available = [
-            Build(
+        have = {build.version: build for build in reversed(self.installed)}  # of one name Integ's own is meant
+        self.available = []
+        for each in found:
+            here = have.get(clean(each.version))
+            build = Build(
                 version=clean(each.version),
                 family=each.family,
                 size_bytes=each.size_bytes,
-                installed=each.version in have,
+                installed=here is not None,
+                path=here.path if here is not None else "",
+                in_steam=here is not None and here.in_steam,
+                removable=here is None or here.removable,
                 published_at=str(getattr(each, "published_at", "") or ""),
             )
-            for each in found
-        ]
+            self.available.append(build)
         self._show()
 
     def _show(self) -> None:

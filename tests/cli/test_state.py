@@ -207,6 +207,10 @@ def test_how_games_are_started_here_goes_along_but_for_secrets(
     assert integ("apply", str(file)).out == "Nothing to do: all is as declared.\n", "what it could not tell stays"
 
     (kept,) = home.glob(f".local/share/integ/games/{gog.replace(':', '-')}/options.json")
+    by_hand = kept.read_text().replace("DXVK_HUD", "WINEPREFIX").replace('"arguments": ""', '"arguments": "\'"')
+    kept.write_text(by_hand)
+    assert integ("export").code == 0, "what no launch would take keeps nothing else back"
+    kept.write_text(by_hand.replace("WINEPREFIX", "DXVK_HUD").replace('"\'"', '""'))
     assert kept.stat().st_mode & 0o777 == 0o600
     before = kept.read_text()
     assert integ("options", gog, "--off").code == integ("options", other, "--off").code == 0

@@ -196,6 +196,20 @@ async def test_a_version_that_integ_put_into_steams_folder_is_removed_there() ->
         assert [item["path"] for item in proton.items][-1] == "/s/native/GE-Proton9-1", "the other Steam's stays"
 
 
+async def test_what_is_installed_is_removed_from_the_list_of_what_can_be_had_too() -> None:
+    proton = FakeProton()
+    app = app_with(FakeRuntime(proton=proton))
+    async with app.run_test(notifications=True) as pilot:
+        screen = await opened(app, pilot)
+        await pilot.press("2")
+        await until(pilot, lambda: len(screen.query_one(BuildList).rows) == 3 and screen.tab == "available")
+        await pilot.press("j", "x")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: shown_toasts(app))
+        assert ("remove", "/p/10", False) in proton.asked
+
+
 async def test_another_family_is_asked_for() -> None:
     proton = FakeProton()
     app = app_with(FakeRuntime(proton=proton))
