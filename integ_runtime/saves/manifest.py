@@ -144,18 +144,19 @@ class Manifest:
         return None  # in a circle
 
     def _with_number(self, number: int) -> Iterator[Entry]:
-        seen: set[int] = set()
+        looked_at, end = 0, 0
         for hit in re.finditer(rb"%d(?![0-9A-Za-z.])" % number, self._text):
-            line = self._text[max(0, hit.start() - 24) : hit.start()]
-            if not re.search(rb"(?:\bid[\"']?:|[-,\[])[ \t\r\n\"']*$", line):
+            before = self._text[max(0, hit.start() - 24) : hit.start()]
+            if hit.start() < end or not re.search(rb"(?:\bid[\"']?:|[-,\[])[ \t\r\n\"']*$", before):
                 continue
+            after = None if self._in_one else _LINE_START.search(self._text, hit.start())
+            end = after.start() if after else len(self._text)  # each entry is looked at once, however often the number is in it
             at = self._start_of(hit.start())
-            if at is None or at in seen:
-                continue
-            seen.add(at)
-            if len(seen) > _MOST_CANDIDATES:
+            if at is not None:
+                yield from self._entries(at)
+                looked_at += 1
+            if looked_at == _MOST_CANDIDATES:
                 return
-            yield from self._entries(at)
 
     def _called(self, title: str) -> Iterator[int]:
         wanted = plain_title(title)

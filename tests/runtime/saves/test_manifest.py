@@ -165,6 +165,15 @@ def test_one_of_fifty_thousand_is_found_without_reading_the_others() -> None:
     assert time.process_time() - began < 10, "seconds; YAML alone would take minutes"
 
 
+@pytest.mark.parametrize("end", ["", "B:\n  steam: {id: 5}\n"], ids=["alone", "before the right one"])
+def test_a_number_that_stands_in_an_entry_a_hundred_thousand_times_costs_one_look(end: str) -> None:
+    text = "A:\n  notes:\n" + "    - 5\n" * 100_000 + end
+    began = time.process_time()
+    found = manifest(text).find(steam=5)
+    assert (found is not None) is bool(end)
+    assert time.process_time() - began < 10, "seconds; a look at each would take hours"
+
+
 @given(st.one_of(st.text(), st.from_regex(r"([A-Za-z0-9:'\"{}\[\]&*!|>%@`,?# -]{0,12}\n ?){0,8}")), st.integers(0, 30))
 def test_whatever_the_text_is_there_is_an_answer_or_one_of_our_errors(text: str, number: int) -> None:
     read = manifest(text.encode("utf-8", "replace").decode())
