@@ -452,7 +452,7 @@ def test_the_supervisor_needs_nothing_of_ours(tmp_path: Path) -> None:
     out = subprocess.run([sys.executable, "-I", "-S", "-c", ask], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     loaded = set(out.split())
     assert not [name for name in loaded if name.startswith("integ")]
-    assert not {"json", "typing", "contextlib", "pathlib", "subprocess"} & loaded, "each of them keeps the game waiting"
+    assert not {"json", "typing", "contextlib", "pathlib", "subprocess", "enum"} & loaded, "each of them keeps the game waiting"
 
 
 async def test_a_wrapper_stands_in_front(stage: Stage, home: Path) -> None:
