@@ -6,10 +6,10 @@ import fcntl
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from integ_server.contract.errors import BusyError
+from integ_server.contract.errors import BusyError, StorageError
 
 
 @asynccontextmanager
@@ -21,6 +21,7 @@ async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "doi
 
     Raises:
         BusyError: Somebody else still held it after *wait_s*.
+        StorageError: There can be no such file.
     """
     import asyncio  # not for those who take `lock_file` alone, before there is a loop
 
@@ -32,8 +33,9 @@ async def only_one(lock: Path, *, wait_s: float | None = None, doing: str = "doi
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.25)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk too something may have to be removed
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)  # and with it the lock
@@ -44,13 +46,18 @@ def lock_file(lock: Path, *, shared: bool = False) -> int | None:
     A descriptor that holds *lock* until it is closed, in a folder that is made where it is missing; None when somebody else holds it.
 
     A file that its holder removed meanwhile is nobody's lock any more: the one that has its name now counts.
+
+    Raises:
+        StorageError: There can be no such file.
     """
     while True:
-        lock.parent.mkdir(parents=True, exist_ok=True)
         try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             continue  # the folder went in between
+        except OSError as error:
+            raise StorageError(f"{error.filename or lock} can't be used: {error.strerror}", hint="integ doctor") from error
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), lock.stat()):

@@ -44,6 +44,8 @@ def remove_tree(folder: Path) -> None:
     """Delete *folder* even where archives made folders read-only; what can't go now goes next time."""
     with suppress(OSError):
         if not folder.is_symlink() and folder.is_dir():
+            with suppress(OSError):  # somebody else's
+                folder.chmod(0o700)
             for parent, names, _ in os.walk(folder):
                 for name in names:
                     place = Path(parent, name)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from integ_runtime.downloads.fetch import storage_errors
 from integ_runtime.locks import only_one
-from integ_runtime.proton.folder import LOCK, clean_up, hidden_sibling
-from integ_runtime.proton.installed import LATEST
-from integ_server.contract.errors import BuildNotFoundError
+from integ_runtime.proton.folder import LOCK, clean_up, hidden_sibling, remove_tree
+from integ_runtime.proton.installed import LATEST, WORK_PREFIX
+from integ_server.contract.errors import BuildNotFoundError, StorageError
 
 
 async def remove(path: Path, check: Callable[[], None]) -> None:
@@ -34,8 +36,16 @@ async def remove(path: Path, check: Callable[[], None]) -> None:
         with suppress(OSError):  # first: a `latest` that leads nowhere is worse than none
             if os.readlink(link) == path.name:  # noqa: PTH115
                 link.unlink()
-        with hidden_sibling(tools) as hidden, storage_errors(path):
-            path.rename(hidden / path.name)
+        try:
+            with hidden_sibling(tools) as hidden, storage_errors(path):
+                path.rename(hidden / path.name)
+        except StorageError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            beside = tools / f"{WORK_PREFIX}{secrets.token_hex(8)}"  # no room for one more folder, which is why it has to go
+            with storage_errors(path):
+                path.rename(beside)
+            remove_tree(beside)
 
     async with only_one(path.parent / LOCK, doing="changing the Proton versions"):
         await asyncio.to_thread(away)

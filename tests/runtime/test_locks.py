@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from integ_runtime.locks import only_one
-from integ_server.contract.errors import BusyError
+from integ_runtime.locks import lock_file, only_one
+from integ_server.contract.errors import BusyError, StorageError
 
 _HOLDER = textwrap.dedent("""
     import asyncio, sys
@@ -82,3 +83,17 @@ async def test_a_lock_removed_between_opening_and_locking_is_taken_anew(tmp_path
     monkeypatch.setattr("integ_runtime.locks.fcntl.flock", flock)
     async with only_one(lock, wait_s=0):
         assert lock.read_text() == f"{os.getpid()}\n"
+
+
+async def test_a_full_disk_keeps_nobody_from_a_lock_and_a_wrong_place_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "pwrite", full)
+        async with only_one(tmp_path / ".lock"):
+            assert lock_file(tmp_path / ".lock") is None, "it is held"
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="file"):
+        async with only_one(tmp_path / "file" / ".lock"):
+            pass

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,3 +176,20 @@ async def test_of_steams_builds_the_newest_numbered_one_comes_first(home: Path) 
     assert [build.version for build in builds] == ["proton_10", "proton_9", "proton_63", "proton_513", "proton_experimental"]
     assert (await store_of(home).build_for(None, asked="proton_9")).path.name == "Proton 9.0"
     assert (await store_of(home).build_for(None, asked="Proton 9.0")).version == "proton_9"
+
+
+async def test_on_a_disk_without_room_for_a_folder_a_build_can_be_removed_all_the_same(
+    home: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fake_build(tools, "GE-Proton9-1")
+    path.chmod(0o555)
+    make = Path.mkdir
+
+    def full(self: Path, *words: Any, **more: Any) -> None:
+        if self.parent == tools:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        make(self, *words, **more)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    await store_of(home).remove("ge-9.1")
+    assert not path.exists() and left_over(tools) == []
