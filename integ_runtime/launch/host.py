@@ -29,8 +29,9 @@ _HANDED_FD = 9
 LOOK_S = 2.0
 """How often the host is asked what still runs, once the program that was started there has ended."""
 _LIMIT_S = 10.0
-_MOST_UNANSWERED = 5
-"""A question that a signal ended is asked again; a host that never answers is not waited for."""
+_AGAIN_S = 0.2
+_MOST_UNANSWERED = 3
+"""A question that a signal ended is asked again soon; a host that never answers is not waited for."""
 _SETS = f'. /proc/self/fd/{_HANDED_FD} && exec {_HANDED_FD}<&- && exec "$@"'
 _LISTS = (
     'for each in $(grep -lszxF "$1" /proc/[0-9]*/environ); do each=${each%/environ}; echo "${each#/proc/} $(cat "$each/comm")"; done; true'
@@ -147,7 +148,7 @@ def _wait_for_the_rest(run_id: str, signals: set[signal.Signals]) -> None:
                 return
             if wanted is not None:
                 send(signal.Signals(wanted.si_signo), alive)
-        got = signal.sigtimedwait(signals, LOOK_S)
+        got = signal.sigtimedwait(signals, _AGAIN_S if found is None else LOOK_S)
         wanted = got or (wanted if found is None else None)  # a signal may have ended the question too, as it reaches all of ours
 
 

@@ -239,6 +239,15 @@ async def test_without_flatpak_spawn_the_program_is_missing(stage: Stage, host: 
     assert outcome.exit_code == 127 and outcome.log_path and "flatpak-spawn can't be used" in outcome.log_path.read_text()
 
 
+async def test_a_host_that_may_not_be_asked_is_told_at_once(stage: Stage, host: Host) -> None:
+    refuses = '#!/bin/sh\n[ "$1" = --help ] || { echo "Portal call failed: org.freedesktop.DBus.Error.ServiceUnknown" >&2; exit 1; }\n'
+    write_program(host.folder / "flatpak-spawn", refuses)
+    game = stage.game()
+    outcome = await inside(stage).run(await inside(stage).plan(game.key), attach=False)
+    assert outcome.exit_code == 1 and outcome.seconds < 8
+    assert outcome.log_path and "Portal call failed" in outcome.log_path.read_text()
+
+
 async def test_programs_are_looked_up_where_the_host_has_them(stage: Stage, home: Path) -> None:
     write_program(home / "host/usr/bin/gamescope", "")
     assert inside(stage)._which("gamescope") == Path("/usr/bin/gamescope")
