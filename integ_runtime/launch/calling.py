@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from integ_runtime.errors import LaunchError
 from integ_runtime.launch.environment import clean
+from integ_runtime.launch.machine import PROTONS_USER
 from integ_runtime.launch.umu_record import STORES, UMU_RUNTIMES, UNKNOWN
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _NO_MENUS = "winemenubuilder.exe=d"
 """Else plain Wine writes what a game's installer puts into the start menu into the player's own."""
 _NO_QUESTIONS = "mscoree,mshtml="
 """Else a Wine without Mono and Gecko asks in a window whether to fetch them."""
-PROTONS_USER = "steamuser"
 
 
 class Asked(NamedTuple):

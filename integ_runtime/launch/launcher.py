@@ -302,6 +302,8 @@ class Launcher:
             await in_background(note, name="prefix")
         else:
             await late_loop.in_thread(note, Stop())
+        if plan.runner == "wine":
+            await late_loop.in_thread(prefixes.keep_folders, plan.prefix)
         return build
 
     async def _mark_used(self, build: InstalledBuild) -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from integ_runtime.steam.tools import SteamTool
 
+PROTONS_USER = "steamuser"
+"""What every Proton calls the Windows user, whoever plays."""
+
 
 class Machine(NamedTuple):
     """Read beforehand; a native game needs the first few alone."""

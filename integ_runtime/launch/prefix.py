@@ -6,12 +6,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from integ_runtime.launch.machine import PROTONS_USER
 from integ_runtime.prefix.swapping import JOURNAL
 from integ_runtime.prefix.versions import Used, is_step_back, last_build, noted_build, write_note
 from integ_server.contract.errors import StorageError
 
 if TYPE_CHECKING:
     from integ_runtime.downloads.background import Stop
+
+_USERS_FOLDERS = (
+    *("Desktop", "Documents", "Downloads", "Music", "Pictures", "Videos"),
+    "AppData/Roaming/Microsoft/Windows/Templates",
+)
+_KEEPS = ".integ-keeps-this-folder"
 
 
 def prefix_of(game_dir: Path) -> Path:
@@ -46,6 +53,27 @@ def prepare(prefix: Path) -> None:
             probe.unlink()
     except OSError as error:
         raise StorageError(f"the prefix {prefix} can't be used: {error.strerror}", hint="it needs a file system with links") from error
+
+
+def keep_folders(prefix: Path) -> None:
+    """
+    Give the Windows user in *prefix* folders of its own, as Proton does. Of each that is missing or empty plain Wine makes a link to the
+    player's home folder, whenever it updates a prefix, and saves would lie there, where no snapshot holds them. A link that is there stays.
+
+    Raises:
+        StorageError: The disk is full or fails.
+
+    Source: Wine, dlls/mountmgr.sys/unixlib.c (set_shell_folder): a folder with something in it is left alone.
+    """
+    user = prefix / "pfx" / "drive_c" / "users" / PROTONS_USER
+    try:
+        for name in _USERS_FOLDERS:
+            folder = user / name
+            if not folder.is_symlink():
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / _KEEPS).touch()
+    except OSError as error:
+        raise StorageError(f"the prefix {prefix} can't be used: {error.strerror}", hint="integ doctor") from error
 
 
 def is_in_use(prefix: Path) -> bool:

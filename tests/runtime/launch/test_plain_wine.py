@@ -112,6 +112,7 @@ async def test_the_game_gets_a_clean_environment_and_a_prefix_that_is_noted(stag
     assert started["env"]["WINEPREFIX"] == str(prefix_of(stage) / "pfx")
     assert started["cwd"] == str(stage.installed.get(KEY).path)
     assert last_build(prefix_of(stage)) == Used("wine-11.7", "kron4ek")
+    assert list_snapshots(stage.installed.folder(KEY)) == [], "nothing had used it"
     assert stage.proton.used == ["wine-11.7"]
     assert [each["proton"] for each in stage.sessions()] == ["wine-11.7"]
 
@@ -141,6 +142,18 @@ async def test_a_change_between_proton_and_wine_is_told_and_keeps_a_snapshot(sta
     assert (await stage.launcher.plan(KEY)).notes == (), "a newer one of the family may have it"
     stage.proton.build = proton
     assert "wine-11.7 has used this prefix" in (await stage.launcher.plan(KEY)).notes[0]
+
+
+async def test_the_windows_users_folders_are_kept_from_becoming_links_and_links_of_the_players_stay(stage: Stage, home: Path) -> None:
+    user = prefix_of(stage) / "pfx/drive_c/users/steamuser"
+    (user / "Documents/My Games").mkdir(parents=True)
+    (home / "pictures").mkdir()
+    (user / "Pictures").symlink_to(home / "pictures")
+    await stage.launcher.run(await stage.launcher.plan(KEY), attach=False)
+    assert (user / "Pictures").readlink() == home / "pictures" and list((home / "pictures").iterdir()) == []
+    kept = {"Desktop", "Documents", "Downloads", "Music", "Videos", "AppData/Roaming/Microsoft/Windows/Templates"}
+    assert {name for name in kept if (user / name).is_dir() and any((user / name).iterdir())} == kept
+    assert (await stage.launcher.run(await stage.launcher.plan(KEY), attach=False)).exit_code == 0, "once more"
 
 
 async def test_stop_asks_the_wineserver_of_the_same_build(stage: Stage) -> None:
@@ -325,6 +338,8 @@ async def test_a_real_game_from_its_prefix_to_its_end(real_stage: Stage, real: P
     stage, programs = real_stage, PrefixPrograms(real_stage.installed, real_stage.launcher)
     made = await programs.create(KEY)
     assert made.created and made.family == "kron4ek"
+    links = [each for each in (prefix_of(stage) / "pfx/drive_c/users").rglob("*") if each.is_symlink()]
+    assert links == [], "what a game keeps lies in the prefix, not in the player's home folder"
     assert (prefix_of(stage) / "pfx" / "system.reg").read_text().startswith("WINE REGISTRY")
     assert users_of(prefix_of(stage)) == []
 
