@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,34 +275,14 @@ class Launcher:
 
     async def make_ready(self, plan: LaunchPlan) -> InstalledBuild | None:
         """
-        Let what *plan* names find its prefix as it needs it, with a snapshot where it is a step back; for the holder of the play lock.
+        Let what *plan* names find its prefix as it needs it; for the holder of the play lock, see `ready.make_ready`.
 
         The answer is the build, which is still to be marked as used.
-
-        Raises:
-            BusyError, StorageError: No snapshot could be kept, or something else runs in it; see `prefix`.
         """
-        from integ_runtime.downloads.background import Stop, in_background
-        from integ_runtime.launch import prefix as prefixes
-        from integ_runtime.prefix.versions import Used
+        from integ_runtime.launch.ready import make_ready
 
-        assert plan.prefix is not None
-        await late_loop.in_thread(prefixes.prepare, plan.prefix)
-        if plan.runner == "wine" and await late_loop.in_thread(prefixes.is_in_use, plan.prefix):
-            await late_loop.needed()
-            await in_background(partial(prefixes.wait_for_wine, plan.prefix), name="prefix")
-        if not plan.proton:
-            return None
-        build = await self._proton().build_for(plan.key, asked=plan.proton)
-        used = Used(build.version, build.family)
-        note = partial(prefixes.note_build, plan.prefix, used)
-        if await late_loop.in_thread(prefixes.step_back, plan.prefix, used):
-            await late_loop.needed()
-            await in_background(note, name="prefix")
-        else:
-            await late_loop.in_thread(note, Stop())
-        if plan.runner == "wine":
-            await late_loop.in_thread(prefixes.keep_folders, plan.prefix)
+        build = await self._proton().build_for(plan.key, asked=plan.proton) if plan.proton else None
+        await make_ready(plan, build)
         return build
 
     async def _mark_used(self, build: InstalledBuild) -> None:
