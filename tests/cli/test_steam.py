@@ -48,6 +48,7 @@ def test_choosing_a_tool_and_taking_it_back(integ: Integ, steam: SteamHome) -> N
     assert check_document(integ("show", "steam:620", "--json").json)["releases"][0]["proton"] is None
     assert integ("steam", "tools", "use", "GE-Proton10-34").out.startswith("Steam runs every game without a choice")
     assert integ("steam", "tools", "use", "--off").out.startswith("Steam decides")
+    assert integ("steam", "tools", "use", "--off").out == "Steam already decides what every game without a choice of its own runs with.\n"
 
 
 def test_shortcuts_come_and_go(integ: Integ, steam: SteamHome) -> None:
