@@ -51,6 +51,9 @@ class Asked(NamedTuple):
     quietly: bool = False
     """Whether nobody may be there to answer a question."""
 
+    def __repr__(self) -> str:
+        return f"Asked({self.verb}, {self.program})"  # not what is in its variables
+
 
 class Call(NamedTuple):
     runner: Runner
@@ -60,6 +63,9 @@ class Call(NamedTuple):
     joined: Mapping[str, str] = MappingProxyType({})
     """Variables in which the player's own is part of what is set."""
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Call({self.runner}, {self.words})"
 
 
 class Build(Protocol):

@@ -11,7 +11,7 @@ import pytest
 
 from integ_runtime.content.installed import InstalledGame
 from integ_runtime.errors import LaunchError, NotExecutableError
-from integ_runtime.launch.calling import BuildTool
+from integ_runtime.launch.calling import Asked, BuildTool
 from integ_runtime.launch.machine import Machine
 from integ_runtime.launch.options import arguments_of
 from integ_runtime.launch.plan import LaunchPlan, plan_native, plan_windows
@@ -245,3 +245,13 @@ async def test_what_the_game_requires_is_asked_for_on_every_way_to_a_launch(home
     await stage.tell(required_proton="ge-8.1")
     await stage.launcher.plan("gog:1")
     assert stage.proton.asked == [(None, "ge-8.1")]
+
+
+def test_no_secret_stands_in_a_traceback_that_shows_a_plan_or_a_machine() -> None:
+    here = machine(environ={"HOME": str(HOME), "PATH": "/usr/bin", "MY_TOKEN": "hush"})
+    plan = plan_native(GAME._replace(platform="linux"), here, env={"MY_API_KEY": "hush", "PLAIN": "seen"})
+    assert plan.environ["MY_TOKEN"] == plan.env["MY_API_KEY"] == "hush"
+    assert "hush" not in f"{plan!r}{here!r}"
+    assert "seen" in repr(plan)
+    asked = Asked("run", ("tea.exe",), GAME.path, GAME.path, PREFIX, "gog", env={"MY_API_KEY": "hush"})
+    assert "hush" not in f"{asked!r}{build(None).call('bare', here, asked)._replace(env=dict(asked.env))!r}"
