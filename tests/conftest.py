@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,12 @@ from tests.conftest_sandbox import sandbox  # noqa: F401 - a fixture for every t
 
 _KEPT = {"PATH", "LANG", "TERM", "CI", "TMPDIR"}
 LOOPBACK = {"localhost", "127.0.0.1", "::1", ""}
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts in the background with Ctrl-C ignored, and the programs that tests start would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

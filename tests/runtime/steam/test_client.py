@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from integ_runtime.errors import LaunchError
+from integ_runtime.steam import client as client_module
 from integ_runtime.steam.client import hand_over, steam_command, steam_uri, wait_for_game
 from integ_runtime.steam.library import SteamFiles
 from integ_runtime.steam.processes import running
@@ -75,15 +77,23 @@ os.execv("/bin/sh", ["/root/steam/ubuntu12_32/reaper", "-c", "while [ ! -e {{end
 """
 
 
-async def test_the_end_of_a_game_is_seen_by_its_reaper(tmp_path: Path) -> None:
-    end = tmp_path / "end"
+async def test_the_end_of_a_game_is_seen_by_its_reaper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    end, seen = tmp_path / "end", threading.Event()
+
+    def looked(game_id: str) -> bool:
+        found = running(game_id)
+        if found:
+            seen.set()
+        return found
+
+    monkeypatch.setattr(client_module, "running", looked)
     steam = write_program(tmp_path / "steam", REAPER.replace("{end}", str(end)))
     client = await hand_over(steam_command("steam://rungameid/62000", [], {"PATH": str(tmp_path)}), {"PATH": os.environ["PATH"]})
     assert steam.exists()
     await until(lambda: running("62000"))
     assert not running("6200"), "the whole number counts"
     waiting = asyncio.create_task(wait_for_game("62000", client, lambda: True, poll_s=0.01))
-    await asyncio.sleep(0)
+    await until(seen.is_set)
     end.touch()
     await asyncio.wait_for(waiting, 20)
     assert not running("62000")
