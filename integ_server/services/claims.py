@@ -34,6 +34,11 @@ LONGEST_CALM_S = 300
 _LOOKED_AT = (100, 500, 1_000)
 """Of the line's beginning: mostly as many as are wanted are enough, and however long it is, a look costs no more than the last."""
 _RELEASED_AT_ONCE = 200
+_WAITS_STILL = jobs.c.state.concat("") == "queued"
+"""
+For a row that is found by its id, and by no index of what waits: while PostgreSQL takes ten thousand waiting jobs for one, it reads all of
+them again for each row.
+"""
 _BEGUN: dict[str, Any] = {"state": "running", "stage": "", "done": 0, "total": None}
 _OTHER_WAYS = ("enable_bitmapscan", "enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 _BY_INDEX = text("SELECT " + ", ".join(f"set_config('{way}', 'off', true)" for way in _OTHER_WAYS))
@@ -50,7 +55,8 @@ async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> 
         dialect = session.get_bind().dialect.name
         if dialect == "postgresql":
             await session.execute(_BY_INDEX)
-        found = await _look(session, frozenset(queues), now, most)
+        line = frozenset(queues)
+        found, looked_at = await _look(session, line, now, most)
         if not found:
             return []
         places = {row.id: at for at, row in enumerate(found)}
@@ -59,24 +65,30 @@ async def claim_next(backend: Backend, queues: Collection[Queue], most: int) -> 
         users = sorted({row.user_id for row in found if row.user_id is not None})
         if users:
             turns = {f"behind_{each}": turn(each, now + timedelta(seconds=1)) for each in Queue}
-            await session.execute(_send_to_the_back(dialect), {"users": given(dialect, users), **turns})
+            back = {"users": given(dialect, users), "now": now, **turns}
+            await session.execute(_send_to_the_back(dialect, line, looked_at), back)
         for job in begun:
             events.job_stands(session, (job.user_id, job.id, job.kind, job.provider, *_BEGUN.values()))
     return sorted(begun, key=lambda job: places[job.id])
 
 
-async def _look(session: AsyncSession, queues: frozenset[Queue], now: datetime, most: int) -> Sequence[Any]:
-    """The next jobs and whose they are: mostly at the very beginning of the line; what many wait behind is looked past."""
+async def _look(session: AsyncSession, queues: frozenset[Queue], now: datetime, most: int) -> tuple[Sequence[Any], int]:
+    """
+    The next jobs and whose they are, and how much of the line was looked at: mostly its very beginning, and what many wait behind is
+    looked past.
+    """
     found: Sequence[Any] = ()
     first = next((each for each in _LOOKED_AT if most <= each), _LOOKED_AT[-1])
+    looked_at = first
     for looked_at in dict.fromkeys((first, _LOOKED_AT[-1])):
-        if len(found) < most:
-            found = (await session.execute(_next(queues, looked_at), {"now": now, "most": most})).all()
-    return found
+        found = (await session.execute(_next(queues, looked_at), {"now": now, "most": most})).all()
+        if len(found) >= most:
+            break
+    return found, looked_at
 
 
-@lru_cache
-def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
+def _line(queues: frozenset[Queue], looked_at: int) -> Any:
+    """The first of those that wait, as a table."""
     facts = jobs.c.id, jobs.c.user_id, jobs.c.turn_at, jobs.c.created_at
     now = bindparam("now", type_=Moment)
     waits = [jobs.c.state == literal_column("'queued'"), jobs.c.owner.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now)]
@@ -84,7 +96,12 @@ def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
         waits.append(jobs.c.queue.in_(sorted(queues)))
     # How many are looked at is written out: PostgreSQL plans for that number, and does not sort the whole line.
     first = literal_column(str(looked_at), Integer)
-    line = select(*facts).where(*waits).order_by(jobs.c.turn_at, jobs.c.created_at).limit(first).subquery()
+    return select(*facts).where(*waits).order_by(jobs.c.turn_at, jobs.c.created_at).limit(first).subquery()
+
+
+@lru_cache
+def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
+    line = _line(queues, looked_at)
     by_user = func.row_number().over(
         partition_by=func.coalesce(line.c.user_id, line.c.id), order_by=(line.c.turn_at, line.c.created_at, line.c.id)
     )
@@ -94,7 +111,7 @@ def _next(queues: frozenset[Queue], looked_at: int) -> Select[Any]:
     return (
         select(jobs.c.id, jobs.c.user_id)
         .join(ranked, ranked.c.id == jobs.c.id)
-        .where(ranked.c.nth == 1, jobs.c.state == "queued", or_(jobs.c.user_id.is_(None), under_way < MOST_AT_ONCE))
+        .where(ranked.c.nth == 1, _WAITS_STILL, or_(jobs.c.user_id.is_(None), under_way < MOST_AT_ONCE))
         .order_by(jobs.c.turn_at, jobs.c.created_at, jobs.c.id)
         .limit(bindparam("most"))
         .with_for_update(skip_locked=True, of=jobs)
@@ -118,11 +135,15 @@ def _begin(dialect: str) -> Any:
 
 
 @lru_cache
-def _send_to_the_back(dialect: str) -> Any:
-    """What else the users have waiting comes after everybody who has asked by now; rows that somebody is at are left where they are."""
+def _send_to_the_back(dialect: str, queues: frozenset[Queue], looked_at: int) -> Any:
+    """
+    What else the users have in this part of the line comes after everybody who has asked by now; rows that somebody is at are left where
+    they are, and so is what is further back, until a look comes there.
+    """
     behind = _by_queue({each: bindparam(f"behind_{each}", type_=Moment) for each in Queue})
-    waits = jobs.c.state == literal_column("'queued'"), among_given(dialect, jobs.c.user_id, "users"), jobs.c.turn_at < behind
-    waiting = select(jobs.c.id).where(*waits).with_for_update(skip_locked=True)
+    line = _line(queues, looked_at)
+    theirs = among_given(dialect, line.c.user_id, "users"), _WAITS_STILL, jobs.c.turn_at < behind
+    waiting = select(jobs.c.id).join(line, line.c.id == jobs.c.id).where(*theirs).with_for_update(skip_locked=True, of=jobs)
     return update(jobs).where(jobs.c.id.in_(waiting)).values(turn_at=behind)
 
 

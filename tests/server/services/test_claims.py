@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import event, func, insert, select, text, update
 
 from integ_server.contract.errors import JobNotFoundError, ProviderUnavailableError
 from integ_server.contract.types import JobState, SyncRequest
@@ -259,3 +260,49 @@ async def test_asking_for_a_job_that_is_being_written_waits_for_nothing(open_ser
     async with backend.db.writing.begin() as writing:
         await jobs.hold(writing, job.id, "writing")
         assert await asyncio.wait_for(_ask(backend, None, "sync/1"), 5) == first
+
+
+async def test_ten_thousand_jobs_after_a_quiet_hour_are_not_read_again_for_each_that_is_looked_at(
+    open_served: Callable[..., Awaitable[Player]], database_url: str
+) -> None:
+    """PostgreSQL plans by what it counted last: hardly a job that waits."""
+    if not database_url.startswith("postgresql"):
+        pytest.skip("SQLite chooses its indexes without counting")
+    backend = (await open_served()).backend
+    now = datetime.now(UTC)
+    await _users(backend, *(f"user{at}" for at in range(2_000)))
+
+    async def fill(state: str) -> None:
+        facts = {"kind": "sync", "provider": "fake", "account": "", "full": False, "state": state, "stage": "", "done": 0, "attempts": 0}
+        moments = {"created_at": now, "turn_at": now, "finished_at": now if state == "done" else None}
+        made = [{"id": f"{state}{at}", "subject": f"{state}/{at}", "user_id": f"user{at}", **facts, **moments} for at in range(2_000)]
+        async with backend.db.writing.begin() as session:
+            await session.execute(insert(jobs_table), made)
+
+    await fill("done")
+    async with backend.db.engine.connect() as connection:
+        counting = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await counting.execute(text("VACUUM ANALYZE jobs"))
+    await fill("queued")
+    read = 0
+
+    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        nonlocal read
+        if statement.startswith(("SELECT jobs.id", "UPDATE jobs")):
+            told = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
+            read += sum(_rows_of((json.loads(told) if isinstance(told, str) else told)[0]["Plan"]))
+
+    event.listen(backend.db.engine.sync_engine, "before_cursor_execute", explain)
+    try:
+        claimed = await claims.claim_next(backend, ALL, 200)
+    finally:
+        event.remove(backend.db.engine.sync_engine, "before_cursor_execute", explain)
+    assert len(claimed) == 200
+    assert 500 < read < 50_000, "it is two million where each of those that wait is compared with each that is looked at"
+
+
+def _rows_of(plan: dict[str, Any]) -> list[int]:
+    """How many rows each step of *plan* had in its hands."""
+    steps = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    mine = sum(int(plan.get(step, 0)) for step in steps) * int(plan.get("Actual Loops", 1))
+    return [mine, *(rows for part in plan.get("Plans", []) for rows in _rows_of(part))]
