@@ -19,6 +19,8 @@ MAX_BLOCK_BYTES = 26 << 20
 """Blocks are held in memory as a whole; what `xz -6` makes has 24 MiB, larger ones are decoded as a stream."""
 _MEMORY = 100 << 20
 _PIECE = 2 << 20
+_FED = 1 << 18
+"""Bytes that a decoder gets at once: it keeps a copy of what it has no use for yet."""
 _MAGIC = b"\xfd7zXZ\0"
 _CHECK_BYTES = (0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64)
 
@@ -60,15 +62,16 @@ class BlockReader:
             IntegrityError: The file is damaged, ends early, or mixes blocks of both kinds.
         """
         workers = min(4, os.cpu_count() or 1)
-        waiting: deque[Future[list[bytes]]] = deque()
+        waiting: deque[Future[deque[bytes]]] = deque()
         pool = ThreadPoolExecutor(workers, thread_name_prefix="xz")
         try:
             for block, size in self._blocks():
                 waiting.append(pool.submit(_decode, block, size))
-                if len(waiting) >= workers:
-                    yield from waiting.popleft().result()
+                del block
+                if len(waiting) > workers:  # one more than can be decoded, so that nobody waits while what is decoded is written
+                    yield from _emptied(waiting.popleft().result())
             while waiting:
-                yield from waiting.popleft().result()
+                yield from _emptied(waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -145,21 +148,29 @@ def _number(data: bytearray, at: int) -> tuple[int, int]:
     raise IntegrityError("the archive is damaged")
 
 
-def _decode(block: bytes, size: int) -> list[bytes]:
+def _decode(block: bytes, size: int) -> deque[bytes]:
     decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
-    pieces: list[bytes] = []
+    packed = memoryview(block)
+    pieces: deque[bytes] = deque()
     got = 0
     try:
         while got <= size:
-            piece = decoder.decompress(block, _PIECE)
-            block = b""
+            fed = packed[:_FED] if decoder.needs_input else b""
+            if decoder.needs_input and not fed:  # its check was read too, and was right
+                break
+            packed = packed[len(fed) :]
+            piece = decoder.decompress(fed, _PIECE)
             if piece:
                 pieces.append(piece)
                 got += len(piece)
-            if decoder.needs_input:  # its check was read too, and was right
-                break
     except (lzma.LZMAError, EOFError, MemoryError) as error:
         raise IntegrityError("the archive is damaged") from error
     if got != size:
         raise IntegrityError("the archive is damaged")
     return pieces
+
+
+def _emptied(pieces: deque[bytes]) -> Iterator[bytes]:
+    """Each is let go of once it is written."""
+    while pieces:
+        yield pieces.popleft()
